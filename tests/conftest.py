@@ -1,0 +1,44 @@
+"""What every test shares: hypothesis profiles, which markers run, seeds and PyTorch's threads."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+# Wall-clock deadlines and speed checks say more about a busy machine than about the code.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", derandomize=True, max_examples=25, print_blob=True, **_COMMON)
+settings.register_profile("dev", max_examples=25, **_COMMON)
+settings.register_profile("thorough", max_examples=1000, **_COMMON)
+
+_in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if _in_ci else "dev"))
+
+# One pool of two threads at most: more would spin against Numba's on a two-core machine.
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+_OPT_IN = ("slow", "network", "mpi")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip slow, network and mpi tests unless the -m expression names them."""
+    chosen = config.getoption("-m") or ""
+    for item in items:
+        for name in _OPT_IN:
+            if item.get_closest_marker(name) and name not in chosen:
+                item.add_marker(pytest.mark.skip(reason=f"opt in with: pytest -m {name}"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A NumPy generator with a fixed seed: the same numbers in every run."""
+    return np.random.default_rng(2024)
+
+
+@pytest.fixture(autouse=True)
+def _seed_torch() -> None:
+    torch.manual_seed(2024)
