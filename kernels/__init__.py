@@ -1,0 +1,26 @@
+"""The loops: knows arrays, never Tensors. Read ``README.md`` here for the order to read in.
+
+Kernel modules load on first use (``kernels.pool.max_pool2d(...)``), because they import Numba.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from . import backend, geometry
+
+if TYPE_CHECKING:
+    from . import conv2d, depthwise, elementwise, gemm, im2col, norm, pool, reference, softmax
+
+__all__ = [
+    "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col", "norm", "pool",
+    "reference", "softmax",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

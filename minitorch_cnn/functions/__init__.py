@@ -1,0 +1,1 @@
+"""PyTorch's ``torch.*`` functions over ``ops``: argument order, type promotion, checks."""
