@@ -409,6 +409,7 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
             return (out, *(Tensor._wrap(np.asarray(e) if np.isscalar(e) else e) for e in extra))
         return out
 
+    apply.is_op = True  # type: ignore[attr-defined]
     return apply
 
 
