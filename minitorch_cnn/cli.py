@@ -1,0 +1,243 @@
+"""``minitorch-cnn train | evaluate | predict | summary | doctor``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Table
+except ImportError as error:
+    raise SystemExit(
+        f"the command line needs {error.name}, which is not installed: "
+        'pip install "minitorch-cnn[app]"'
+    ) from None
+
+if TYPE_CHECKING:
+    from .tools.training import Result
+
+app = typer.Typer(
+    help="Train, test and look into the convolutional networks of the lecture.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+TRAINABLE = ("cnn", "inception", "deeper")
+
+
+def main() -> None:
+    """Entry point: expected errors end in one line and exit code 1, never in a traceback."""
+    try:
+        app()
+    except (OSError, RuntimeError, ValueError, TypeError, FloatingPointError, MemoryError) as error:
+        print(f"minitorch-cnn: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+class Lines:
+    """The lecture's own log lines: every tenth batch, and the test after each epoch."""
+
+    def __init__(self, log_interval: int) -> None:
+        self.log_interval = log_interval
+
+    def batch(
+        self, epoch: int, index: int, size: int, batches: int, images: int, loss: float
+    ) -> None:
+        if index % self.log_interval == 0:
+            # All batches but the last have one size; the last index is rarely a tenth one.
+            seen = index * size if index < batches - 1 else images - size
+            print(
+                f"Train Epoch: {epoch} [{seen}/{images} ({100.0 * index / batches:.0f}%)]"
+                f"\tLoss: {loss:.6f}",
+                flush=True,
+            )
+
+    def epoch(self, result: Result) -> None:
+        from .tools.training import test_line
+
+        print(test_line(result.test_loss, result.correct, result.total), flush=True)
+
+
+class Bar:
+    """One progress bar per epoch, on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task: Any = None
+
+    def batch(
+        self, epoch: int, index: int, size: int, batches: int, images: int, loss: float
+    ) -> None:
+        if self.task is None:
+            self.progress.start()
+            self.task = self.progress.add_task("", total=batches, epoch=epoch, loss=loss)
+        self.progress.update(self.task, completed=index + 1, loss=loss)
+
+    def epoch(self, result: Result) -> None:
+        self.stop()
+        percent = 100.0 * result.correct / max(1, result.total)
+        self.console.print(
+            f"epoch {result.epoch}: training loss {result.train_loss:.4f}, test loss"
+            f" {result.test_loss:.4f}, accuracy {result.correct}/{result.total}"
+            f" ({percent:.2f} %), {result.seconds:.1f} s"
+        )
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.progress.stop()
+            self.task = None
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="cnn, inception or deeper")] = "cnn",
+    epochs: Annotated[int | None, typer.Option(help="passes over the data [default: 9]")] = None,
+    batch_size: Annotated[int, typer.Option(help="images per step")] = 64,
+    lr: Annotated[float, typer.Option(help="learning rate of SGD")] = 0.01,
+    momentum: Annotated[float, typer.Option(help="momentum of SGD")] = 0.5,
+    seed: Annotated[int, typer.Option(help="seed of weights and shuffling")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")] = "cpu",
+    data_dir: Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")] = None,
+    checkpoint_dir: Annotated[Path, typer.Option(help="where checkpoints go")] = Path("checkpoints"),
+    resume: Annotated[bool, typer.Option("--resume", help="continue the latest run")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads [default: all]")] = None,
+    log_interval: Annotated[int, typer.Option(min=1, help="batches between log lines")] = 10,
+    results: Annotated[Path | None, typer.Option(help="write the curves to this JSON file")] = None,
+) -> None:
+    """Train a network of the lecture on MNIST; Ctrl-C saves and stops, --resume continues."""
+    from .kernels import backend
+    from .tools import training
+
+    if model not in TRAINABLE:
+        raise typer.BadParameter(f"{model!r}: choose one of {', '.join(TRAINABLE)}")
+    if threads is not None:
+        backend.set_num_threads(threads)
+    if resume:
+        checkpoint = training.latest_checkpoint(checkpoint_dir, model)
+        run = training.Run.resume(checkpoint, epochs)
+    else:
+        run = training.Run.start(
+            training.Options(
+                model=model, epochs=epochs or 9, batch_size=batch_size, lr=lr, momentum=momentum,
+                seed=seed, device=device, data_dir=None if data_dir is None else str(data_dir),
+            )
+        )  # fmt: skip
+        checkpoint = training.new_checkpoint(checkpoint_dir, model)
+    console = Console(highlight=False, soft_wrap=True)
+    report = Bar(console) if console.is_terminal else Lines(log_interval)
+    if run.finished:
+        console.print(
+            f"{checkpoint}: all {run.options.epochs} epochs are done; --epochs N trains on to N"
+        )
+    try:
+        completed = run.fit(report, checkpoint)
+    finally:
+        if isinstance(report, Bar):
+            report.stop()
+    if results is not None:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(
+            {"options": asdict(run.options), "history": [asdict(r) for r in run.history]}, indent=1
+        )
+        results.write_text(text + "\n", encoding="utf-8")
+    if not completed:
+        console.print(
+            f"stopped in epoch {run.epoch} after {run.batches_done} batches, saved {checkpoint}:"
+            " --resume continues from there"
+        )
+        raise typer.Exit(130)
+
+
+Checkpoint = Annotated[Path, typer.Argument(help="a file that train has saved")]
+
+
+@app.command()
+def evaluate(
+    checkpoint: Checkpoint,
+    data_dir: Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")] = None,
+) -> None:
+    """Print loss and accuracy of a checkpoint on MNIST's test images."""
+    from dataclasses import replace
+
+    from .tools import training
+
+    network, options = training.load_network(checkpoint)
+    options = replace(options, data_dir=None if data_dir is None else str(data_dir))
+    loss, correct, total = training.evaluate(network, training.loaders(options)[1], options.device)
+    print(training.test_line(loss, correct, total).strip())
+
+
+@app.command()
+def predict(
+    checkpoint: Checkpoint,
+    images: Annotated[list[Path], typer.Argument(help="image files, one digit in each")],
+) -> None:
+    """Name the digit in each image file, with the probability of all ten."""
+    import minitorch_cnn as torch
+
+    from .tools import training
+    from .tools.digits import read_digit
+
+    network, _ = training.load_network(checkpoint)
+    for path in images:
+        with torch.no_grad():
+            probabilities = network(read_digit(path)).exp()[0].tolist()
+        digit = max(range(10), key=probabilities.__getitem__)
+        print(f"{path}: {digit}")
+        print("  " + "  ".join(f"{d}: {p:.4f}" for d, p in enumerate(probabilities)))
+
+
+@app.command()
+def summary(
+    model: Annotated[
+        str, typer.Argument(help="a model; conv5x5 and bottleneck5x5 are the 1x1 example")
+    ] = "cnn",
+    input: Annotated[str | None, typer.Option(help="C,H,W [default: the model's own]")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="images per batch")] = 1,
+) -> None:
+    """Per layer: output shape, parameters, MACs, FLOPs, bytes of activations and workspace."""
+    from . import models
+    from .tools.summary import summary as summarize
+
+    if model not in models.BUILDERS:
+        raise typer.BadParameter(f"{model!r}: choose one of {', '.join(models.BUILDERS)}")
+    if input is None:
+        size = models.INPUTS[model]
+    else:
+        try:
+            c, h, w = (int(n) for n in input.replace("x", ",").split(","))
+        except ValueError:
+            raise typer.BadParameter(f"--input {input!r}: write C,H,W, as in 1,28,28") from None
+        size = (c, h, w)
+    print(summarize(models.build(model), size, batch_size))
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, threads, caches, data and GPU: what is there and what is missing."""
+    from .tools.doctor import environment, facts
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for what, state in [*facts(), *environment()]:
+        table.add_row(what, state)
+    Console(soft_wrap=True, highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Looking at models and machines: summary, training loop, doctor."""
