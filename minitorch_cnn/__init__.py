@@ -15,7 +15,7 @@ with contextlib.suppress(ModuleNotFoundError):
     from .random import *  # noqa: F403
 from .functions import *  # noqa: F403
 with contextlib.suppress(ModuleNotFoundError):
-    from . import methods
+    import minitorch_cnn.methods
 with contextlib.suppress(ModuleNotFoundError):
     from .settings import *  # noqa: F403
 for _m in ("autograd", "cuda", "accelerator", "backends", "nn", "optim", "utils"):
