@@ -116,7 +116,53 @@ def _as_seed(seed: Any) -> int:
     return number % 2**64
 
 
-default_generator = Generator()
+class _Local(threading.local):
+    generator: Generator | None = None
+
+
+_process = Generator()
+_local = _Local()
+
+
+class _DefaultGenerator(Generator):
+    """The generator of whoever passes none: the process's, or what :func:`use_generator` set."""
+
+    def __init__(self) -> None:
+        self.device = _process.device
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        return (_local.generator or _process).numpy
+
+    @numpy.setter
+    def numpy(self, value: np.random.Generator) -> None:
+        (_local.generator or _process).numpy = value
+
+    @property
+    def _seed(self) -> int:
+        return (_local.generator or _process)._seed
+
+    @_seed.setter
+    def _seed(self, value: int) -> None:
+        (_local.generator or _process)._seed = value
+
+
+@contextlib.contextmanager
+def use_generator(generator: Generator) -> Iterator[None]:
+    """Inside the block, and in this thread only, the default generator is ``generator``.
+
+    The DataLoader makes each batch this way: random transforms in several threads neither share
+    one stream nor depend on which thread came first.
+    """
+    previous = _local.generator
+    _local.generator = generator
+    try:
+        yield
+    finally:
+        _local.generator = previous
+
+
+default_generator: Generator = _DefaultGenerator()
 _fork_lock = threading.RLock()
 
 
