@@ -1,0 +1,1 @@
+"""Training scripts as users have them: only their import lines were changed."""
