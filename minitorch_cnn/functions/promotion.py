@@ -1,0 +1,183 @@
+"""Type promotion: the dtype that an operation on mixed operands computes in.
+
+Three kinds of operand, and a lower one matters only if it is of a higher category (bool < integer
+< floating point): tensors with dimensions, then 0-d tensors, then Python numbers (int64, the
+default dtype, bool). Within a kind, dtypes widen. ``int_tensor + 1.5`` is of the default dtype,
+``float32_tensor * float64_scalar_tensor`` stays float32.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import as_numpy_dtype, dtype, from_numpy_dtype, get_default_dtype
+from ..ops import basic
+from ..tensor import Tensor
+
+__all__ = ["can_cast", "promote_types", "result_type"]
+
+METHODS: tuple[str, ...] = ()
+INPLACE: tuple[str, ...] = ()
+
+BOOL, INT64, FLOAT16, FLOAT32, FLOAT64 = map(
+    np.dtype, ("bool", "int64", "float16", "float32", "float64")
+)
+_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
+_NUMBERS = (int, float, np.generic)  # bool is an int
+
+
+@functools.cache
+def _widen(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that holds both, except that integers never widen a float: f16 + i64 is f16."""
+    if _CATEGORY[a.kind] != _CATEGORY[b.kind]:
+        return a if _CATEGORY[a.kind] > _CATEGORY[b.kind] else b
+    return np.promote_types(a, b)
+
+
+def _stronger(high: np.dtype[Any] | None, low: np.dtype[Any] | None) -> np.dtype[Any] | None:
+    """The result of an operand kind that counts more and one that counts less."""
+    if high is None or low is None:
+        return low if high is None else high
+    return low if _CATEGORY[low.kind] > _CATEGORY[high.kind] else high
+
+
+def _number_dtype(x: Any) -> np.dtype[Any]:
+    if isinstance(x, bool):
+        return BOOL
+    return INT64 if isinstance(x, int) else get_default_dtype().numpy
+
+
+def common_dtype(*operands: Any) -> np.dtype[Any]:
+    """The dtype that these tensors and Python numbers are computed in."""
+    kinds: list[np.dtype[Any] | None] = [None, None, None]
+    for x in operands:
+        if isinstance(x, Tensor):
+            kind, d = (0 if x.array.ndim else 1), x.array.dtype
+        else:
+            kind, d = 2, _number_dtype(x)
+        seen = kinds[kind]
+        kinds[kind] = d if seen is None else _widen(seen, d)
+    result = _stronger(kinds[0], _stronger(kinds[1], kinds[2]))
+    assert result is not None, "no operands"
+    return result
+
+
+def result_type(tensor1: Any, tensor2: Any) -> dtype:
+    """The dtype of ``tensor1 + tensor2``; either may be a Python number."""
+    return from_numpy_dtype(common_dtype(operand("result_type", tensor1),
+                                         operand("result_type", tensor2)))  # fmt: skip
+
+
+def promote_types(type1: dtype, type2: dtype) -> dtype:
+    """The narrowest dtype that both can be cast to."""
+    return from_numpy_dtype(_widen(as_numpy_dtype(type1), as_numpy_dtype(type2)))
+
+
+def can_cast(from_: dtype, to: dtype) -> bool:
+    """Whether an in-place result may be stored: a category never falls."""
+    low, high = as_numpy_dtype(from_), as_numpy_dtype(to)
+    return _CATEGORY[low.kind] <= _CATEGORY[high.kind]
+
+
+def tensor_argument(name: str, x: Any, argument: str = "input", position: int = 1) -> Tensor:
+    """``x`` if it is a Tensor, else PyTorch's TypeError."""
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name}(): argument '{argument}' (position {position}) must be Tensor,"
+            f" not {type(x).__name__}"
+        )
+    return x
+
+
+def operand(name: str, x: Any, position: int = 2) -> Any:
+    """A Tensor, or a Python number within int64, of what a user gave."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, np.ndarray):
+        return Tensor._wrap(x)
+    if isinstance(x, np.generic):
+        x = x.item()
+    if isinstance(x, int):
+        if not -(2**63) <= x < 2**63:
+            raise OverflowError(f"{name}(): {x} does not fit in int64")
+        return x
+    if not isinstance(x, float):
+        argument = "input" if position == 1 else "other"
+        tensor_argument(name, x, argument, position)
+    return x
+
+
+def to_dtype(x: Any, d: np.dtype[Any]) -> Any:
+    """A Tensor cast to ``d`` if it is not of it; an integer wrapped around into ``d``'s range."""
+    if isinstance(x, Tensor):
+        return x if x.array.dtype == d else basic.cast(x, dtype=d)
+    if d.kind in "iu" and isinstance(x, int):
+        bits = d.itemsize * 8
+        low = -(1 << bits - 1) if d.kind == "i" else 0
+        return (int(x) - low) % (1 << bits) + low
+    return x
+
+
+def promoted(name: str, *operands: Any) -> tuple[Any, ...]:
+    """The operands in their common dtype (numbers stay numbers)."""
+    checked = [operand(name, x, i) for i, x in enumerate(operands, 1)]
+    d = common_dtype(*checked)
+    return tuple(to_dtype(x, d) for x in checked)
+
+
+def floating(name: str, x: Any) -> Tensor:
+    """``x``, with integers and bools cast to the default dtype."""
+    if not isinstance(x, Tensor):
+        tensor_argument(name, x)
+    if x.array.dtype.kind == "f":
+        return x  # type: ignore[no-any-return]
+    return basic.cast(x, dtype=get_default_dtype().numpy)  # type: ignore[no-any-return]
+
+
+def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tensor:
+    """``fn(a, b)``, an op on two operands, after promotion; its name is the op's.
+
+    The usual cases (equal dtypes, or a float tensor and a number) are decided first: this runs for
+    every ``x * 2``.
+    """
+    try:
+        if isinstance(a, Tensor):
+            d = a.array.dtype
+            if isinstance(b, Tensor):
+                if b.array.dtype is d:
+                    return fn(a, b, **settings)  # type: ignore[no-any-return]
+            elif type(b) is float and (d is FLOAT32 or d is FLOAT64):
+                return fn(a, b, **settings)  # type: ignore[no-any-return]
+        name = fn.__name__
+        a, b = operand(name, a, 1), operand(name, b, 2)
+        if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+            tensor_argument(name, a)
+        d = common_dtype(a, b)
+        if d is FLOAT16 and not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+            # The number keeps its precision and range: only the result is rounded.
+            wide = fn(to_dtype(a, FLOAT32), to_dtype(b, FLOAT32), **settings)
+            return to_dtype(wide, FLOAT16)  # type: ignore[no-any-return]
+        return fn(to_dtype(a, d), to_dtype(b, d), **settings)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise broadcast_error(fn.__name__, a, b) or error from None
+
+
+def broadcast_error(name: str, a: Any, b: Any) -> RuntimeError | None:
+    """What is wrong with two shapes that do not broadcast; None if they do."""
+    a_shape, b_shape = tuple(getattr(a, "shape", ())), tuple(getattr(b, "shape", ()))
+    ndim = max(len(a_shape), len(b_shape))
+    padded_a = (1,) * (ndim - len(a_shape)) + a_shape
+    padded_b = (1,) * (ndim - len(b_shape)) + b_shape
+    for axis in reversed(range(ndim)):
+        m, n = padded_a[axis], padded_b[axis]
+        if m != n and m != 1 and n != 1:
+            return RuntimeError(
+                f"The size of tensor a ({m}) must match the size of tensor b ({n}) at"
+                f" non-singleton dimension {axis} ({name} of shapes {list(a_shape)} and"
+                f" {list(b_shape)}): reshape or expand one of them"
+            )
+    return None
