@@ -1,0 +1,134 @@
+"""Adam, and AdamW with its decoupled weight decay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .optimizer import (
+    Group,
+    Optimizer,
+    Params,
+    blocks,
+    check_options,
+    check_range,
+    direction,
+    scalar,
+    step_counter,
+    zeros_like,
+)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba, 2015).
+
+    With g = dL/dp (negated if ``maximize``) + weight_decay * p, at step t::
+
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g^2       (amsgrad: the largest v so far is used below)
+        p = p - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    ``decoupled_weight_decay=True`` shrinks p by ``1 - lr * weight_decay`` instead (AdamW).
+    ``lr`` may be a one-element Tensor. ``foreach``, ``fused`` and ``capturable`` are accepted and
+    have no effect; ``differentiable=True`` is refused. Errors: ValueError for a negative lr, eps or
+    weight_decay and for a beta outside [0, 1). Memory: two arrays like p (three with amsgrad).
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        check_options(
+            type(self).__name__, lr=lr, foreach=foreach, capturable=capturable,
+            differentiable=differentiable, fused=fused,
+        )  # fmt: skip
+        check_range("learning rate", lr)
+        check_range("epsilon value", eps)
+        for i, beta in enumerate(betas):
+            check_range(f"beta parameter at index {i}", beta, high=math.nextafter(1.0, 0.0))
+        check_range("weight_decay value", weight_decay)
+        defaults: dict[str, Any] = {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+            "amsgrad": amsgrad, "maximize": maximize, "foreach": foreach,
+            "capturable": capturable, "differentiable": differentiable, "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _update(self, p: Tensor, group: Group) -> None:
+        assert p.grad is not None
+        state = self.state[p]
+        if not state:
+            state["step"] = step_counter()
+            state["exp_avg"] = zeros_like(p)
+            state["exp_avg_sq"] = zeros_like(p)
+            if group["amsgrad"]:
+                state["max_exp_avg_sq"] = zeros_like(p)
+        state["step"].array += 1
+        t = scalar(state["step"])
+        lr, eps, decay = (scalar(group[name]) for name in ("lr", "eps", "weight_decay"))
+        beta1, beta2 = (scalar(beta) for beta in group["betas"])
+        decoupled, amsgrad = group["decoupled_weight_decay"], group["amsgrad"]
+        step_size = lr / (1 - beta1**t)
+        root_correction = math.sqrt(1 - beta2**t)
+
+        arrays = [p.array, p.grad.array, state["exp_avg"].array, state["exp_avg_sq"].array]
+        if amsgrad:
+            arrays.append(state["max_exp_avg_sq"].array)
+        for w, g, m, v, *largest, d, u in blocks(*arrays, scratch=2):
+            if decoupled:
+                w *= 1 - lr * decay
+            d = direction(w, g, 0.0 if decoupled else decay, group["maximize"], out=d)
+            m += np.multiply(np.subtract(d, m, out=u), 1 - beta1, out=u)
+            v *= beta2
+            v += np.multiply(np.multiply(d, d, out=u), 1 - beta2, out=u)
+            if amsgrad:
+                v = np.maximum(largest[0], v, out=largest[0])
+            np.sqrt(v, out=u)
+            u /= root_correction
+            u += eps
+            np.divide(m, u, out=u)
+            w -= np.multiply(u, step_size, out=u)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019): p shrinks by 1 - lr * decay.
+
+    Arguments and errors as for :class:`Adam`.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize,
+            capturable=capturable, differentiable=differentiable, fused=fused,
+            decoupled_weight_decay=True,
+        )  # fmt: skip
