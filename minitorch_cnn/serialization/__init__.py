@@ -7,6 +7,7 @@ containers and tensors and nothing else. Saving replaces the old file only by a 
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -123,9 +124,12 @@ def _dispatch(file: IO[bytes], place: Callable[[str], Device], encoding: str) ->
     head = file.read(512)
     file.seek(0)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        if torch_reader.is_npz(file):
-            return array_formats.read_npz(file, place("cpu"))
-        return torch_reader.read_zip(file, place, encoding)
+        size = file.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(file) as archive:
+            _check_count(archive, file, size)
+            if all(name.endswith(".npy") for name in archive.namelist()):
+                return array_formats.read_npz(archive, size, place("cpu"))
+            return torch_reader.read_zip(archive, size, place, encoding)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 10**8:
         return array_formats.read_safetensors(file.read(), place("cpu"))
     if head[:1] == b"\x80":
@@ -135,5 +139,16 @@ def _dispatch(file: IO[bytes], place: Callable[[str], Device], encoding: str) ->
             "it is of PyTorch's first format (a tar archive, before 2017): load it with PyTorch and"
             " save it again"
         )
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError("it is a Git LFS pointer, not the file itself: run git lfs pull")
     what = "it is empty" if not head else f"it starts with {head[:8]!r}"
     raise CheckpointError(f"{what}: neither PyTorch's format nor .safetensors nor .npz")
+
+
+def _check_count(archive: zipfile.ZipFile, file: IO[bytes], size: int) -> None:
+    """Compare the directory's length with the count at the end of the file; ``zipfile`` does not,
+    and would take damage to the directory for an archive of fewer members."""
+    file.seek(size - 22 - len(archive.comment) + 10)
+    count = int.from_bytes(file.read(2), "little")
+    if count not in (0xFFFF, len(archive.namelist())):  # 0xFFFF: more than two bytes can count
+        raise CheckpointError("the directory of the zip file is damaged")

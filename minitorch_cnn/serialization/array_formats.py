@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from ..device import device as Device
 from ..dtypes import from_numpy_dtype
 from ..tensor import Tensor
 from .errors import CheckpointError
+from .torch_writer import host_array
 
 Array = NDArray[Any]
 
@@ -41,7 +43,7 @@ def _named_arrays(obj: Any, suffix: str) -> dict[str, Array]:
                 f"a {suffix} file holds tensors by name, not [{name!r}], a {type(value).__name__}:"
                 " save a state_dict, or use a name that ends in .pt"
             )
-        array = value.array if isinstance(value.array, np.ndarray) else value.cpu().array
+        array = host_array(value)
         arrays[name] = np.require(array, array.dtype.newbyteorder("="), "C")
     return arrays
 
@@ -81,33 +83,31 @@ def write_npz(obj: Any, file: IO[bytes]) -> None:
                 np.lib.format.write_array(record, array, allow_pickle=False)
 
 
-def read_npz(file: IO[bytes], device: Device) -> OrderedDict[str, Tensor]:
+def read_npz(
+    archive: zipfile.ZipFile, file_bytes: int, device: Device
+) -> OrderedDict[str, Tensor]:
     """Read the arrays of an .npz file; object arrays, which are pickles, are refused."""
-    file_bytes = file.seek(0, 2)
     tensors: OrderedDict[str, Tensor] = OrderedDict()
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        total = sum(member.file_size for member in members)
-        # A file of zeros may well shrink a thousandfold; a small file that grows to gigabytes is
-        # meant to exhaust the memory.
-        if total > max(100 * file_bytes, 2**30):
-            raise CheckpointError(f"it would expand from {file_bytes} to {total} bytes")
-        for member in members:
-            name = member.filename.removesuffix(".npy")
-            with archive.open(member) as record:
-                shape, fortran, dtype = _npy_header(record)
-                try:
-                    from_numpy_dtype(dtype)
-                except TypeError as error:
-                    raise CheckpointError(f"its array {name!r}: {error}") from None
-                count = int(np.prod(shape, dtype=object))
-                data = record.read(member.file_size)
-                if len(data) != count * dtype.itemsize:
-                    raise CheckpointError(f"its array {name!r} has {len(data)} bytes instead of"
-                                          f" {count * dtype.itemsize}")  # fmt: skip
-            flat = np.frombuffer(data, dtype)
-            array = flat.reshape(shape, order="F" if fortran else "C")
-            tensors[name] = _tensor(array, device)
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    # A file of zeros may well shrink a thousandfold; a small file that grows to gigabytes is
+    # meant to exhaust the memory.
+    if total > max(100 * file_bytes, 2**30):
+        raise CheckpointError(f"it would expand from {file_bytes} to {total} bytes")
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        with archive.open(member) as record:
+            shape, fortran, dtype = _npy_header(record)
+            try:
+                from_numpy_dtype(dtype)
+            except TypeError as error:
+                raise CheckpointError(f"its array {name!r}: {error}") from None
+            data = record.read(member.file_size)
+        wanted = math.prod(shape) * dtype.itemsize
+        if len(data) != wanted:
+            raise CheckpointError(f"its array {name!r} has {len(data)} bytes instead of {wanted}")
+        array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        tensors[name] = _tensor(array, device)
     return tensors
 
 

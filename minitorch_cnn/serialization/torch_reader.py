@@ -102,7 +102,7 @@ class _Storages:
         if storage is None:
             size = 2 if kind == _BFLOAT16 else STORAGE_DTYPES[kind].itemsize
             if not 0 <= numel * size <= self.budget:
-                raise CheckpointError(f"its storage {key!r} claims more bytes than the file has")
+                raise CheckpointError(f"its storage {key!r} claims {numel} elements")
             self.budget -= numel * size
             storage = self.by_key[key] = Storage(kind, numel, self.order)
         if len(storage.array) != numel:
@@ -182,42 +182,32 @@ _CONSTANTS: dict[str, Any] = {
 }
 
 
-def is_npz(file: IO[bytes]) -> bool:
-    """Whether a zip file holds NumPy arrays (or nothing) rather than a pickle."""
-    with zipfile.ZipFile(file) as archive:
-        return all(name.endswith(".npy") for name in archive.namelist())
-
-
-def read_zip(file: IO[bytes], place: Placement, encoding: str) -> Any:
+def read_zip(archive: zipfile.ZipFile, file_bytes: int, place: Placement, encoding: str) -> Any:
     """Read a zip checkpoint. Time: one pass over the file; memory: the tensors, once."""
-    file_bytes = file.seek(0, 2)
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        root = _root(archive)
-        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-            raise CheckpointError("it is a compressed zip; PyTorch's files are stored as they are")
-        # Without compression, more content than file means that members overlap: a zip bomb.
-        if sum(m.file_size for m in members) > file_bytes:
-            raise CheckpointError("the sizes of its records add up to more than the file")
-        names = set(archive.namelist())
-        order = archive.read(f"{root}byteorder") if f"{root}byteorder" in names else b"little"
-        if order not in (b"little", b"big"):
-            raise CheckpointError(f"its byte order is {order!r}; it can be little or big")
-        storages = _Storages(file_bytes, "little" if order == b"little" else "big")
-
-        pickled = BytesIO(archive.read(f"{root}data.pkl"))
-        builders = _tensor_builders(place)
-        result = read_pickle(pickled, builders, _CONSTANTS, storages.get, encoding)
-        for key, storage in storages.by_key.items():
-            name = f"{root}data/{key}"
-            wanted = storage.array.size * storage.stored.itemsize
-            if name not in names:
-                raise CheckpointError(f"record {name} is missing")
-            if archive.getinfo(name).file_size != wanted:
-                raise CheckpointError(f"record {name} does not have the {wanted} bytes it must")
-            with archive.open(name) as record:
-                storage.fill(partial(_read_fully, record), f"record {name}")
-        return result
+    members = archive.infolist()
+    root = _root(archive)
+    if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+        raise CheckpointError("it is a compressed zip; PyTorch's files are stored as they are")
+    # Without compression, more content than file means that members overlap: a zip bomb.
+    if sum(m.file_size for m in members) > file_bytes:
+        raise CheckpointError("the sizes of its records add up to more than the file")
+    names = set(archive.namelist())
+    order = archive.read(f"{root}byteorder") if f"{root}byteorder" in names else b"little"
+    if order not in (b"little", b"big"):
+        raise CheckpointError(f"its byte order is {order!r}; it can be little or big")
+    storages = _Storages(file_bytes, "little" if order == b"little" else "big")
+    pickled = BytesIO(archive.read(f"{root}data.pkl"))
+    result = read_pickle(pickled, _tensor_builders(place), _CONSTANTS, storages.get, encoding)
+    for key, storage in storages.by_key.items():
+        name = f"{root}data/{key}"
+        wanted = storage.array.size * storage.stored.itemsize
+        if name not in names:
+            raise CheckpointError(f"record {name} is missing")
+        if archive.getinfo(name).file_size != wanted:
+            raise CheckpointError(f"record {name} does not have the {wanted} bytes it must")
+        with archive.open(name) as record:
+            storage.fill(partial(_read_fully, record), f"record {name}")
+    return result
 
 
 def _root(archive: zipfile.ZipFile) -> str:

@@ -11,7 +11,7 @@ import struct
 import sys
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -41,7 +41,7 @@ def write_zip(obj: Any, file: IO[bytes], name: str) -> None:
     ``name`` becomes the directory inside the archive. Nothing is written if ``obj`` holds something
     that is not allowed (TypeError). Tensors that overlap in memory share a storage in the file too.
     """
-    storages, places = plan_storages(list(_arrays(obj, "the object", 0)))
+    storages, places = _plan_storages(_tensors(obj, "the object", 0))
     program = _Program(places).dump(obj)
     records: list[tuple[str, bytes | memoryview]] = [
         ("data.pkl", program),
@@ -68,29 +68,31 @@ def _padding(position: int, info: zipfile.ZipInfo) -> bytes:
     return struct.pack("<2sH", b"FB", padding) + b"Z" * padding
 
 
-def _arrays(obj: Any, path: str, depth: int) -> Iterator[Array]:
-    """The array of each tensor in ``obj``; TypeError names the place of what cannot be saved."""
+def _tensors(obj: Any, path: str, depth: int) -> Iterator[Tensor]:
+    """Each tensor in ``obj``; TypeError names the place of what cannot be saved."""
     if depth > _MAX_DEPTH:
         raise TypeError(f"cannot save {path[:60]}...: nested more than {_MAX_DEPTH} deep")
     kind = type(obj)
     if isinstance(obj, Tensor):
-        array = obj.array
-        if not isinstance(array, np.ndarray):
-            array = obj.cpu().array
-        if array.dtype.newbyteorder("=") not in _KINDS:
-            raise TypeError(f"cannot save {path}: PyTorch's files have no dtype {array.dtype}")
-        yield array
+        from ..nn.parameter import is_lazy
+
+        if is_lazy(obj):
+            raise TypeError(f"cannot save {path}: it has no shape yet; run one forward pass first")
+        dtype = np.dtype(obj.array.dtype)
+        if dtype.newbyteorder("=") not in _KINDS:
+            raise TypeError(f"cannot save {path}: PyTorch's files have no dtype {dtype}")
+        yield obj
     elif kind in _MAPPINGS or isinstance(obj, OrderedDict):
         for key, value in obj.items():
             _check_key(key, path)
-            yield from _arrays(value, f"{path}[{key!r}]", depth + 1)
-        yield from _arrays(getattr(obj, "_metadata", None), f"{path}._metadata", depth + 1)
+            yield from _tensors(value, f"{path}[{key!r}]", depth + 1)
+        yield from _tensors(getattr(obj, "_metadata", None), f"{path}._metadata", depth + 1)
     elif kind is set:
         for key in obj:
             _check_key(key, path)
     elif kind in (list, tuple, Size):
         for i, value in enumerate(obj):
-            yield from _arrays(value, f"{path}[{i}]", depth + 1)
+            yield from _tensors(value, f"{path}[{i}]", depth + 1)
     elif kind not in _SCALARS and not _is_numpy_scalar(obj):
         raise TypeError(f"cannot save {path}, a {kind.__name__}: {_advice(obj)}")
 
@@ -142,16 +144,16 @@ class _Place:
     array: Array
 
 
-def plan_storages(arrays: list[Array]) -> tuple[list[Array], dict[int, _Place]]:
-    """The storages to write, and for each array's id its place in them.
+def _plan_storages(tensors: Iterable[Tensor]) -> tuple[list[Array], dict[int, _Place]]:
+    """The storages to write, and for each tensor's id its place in them.
 
-    Arrays of one dtype whose bytes overlap go into one storage, so that they share memory again
+    Tensors of one dtype whose bytes overlap go into one storage, so that they share memory again
     when loaded. It spans just their bytes, not the larger block that they may be cut from, and a
     view with gaps that nothing else overlaps is stored without the gaps.
     """
     groups: list[list[_Span]] = []
     high = 0
-    for span in sorted(_spans(arrays), key=lambda s: (s.array.dtype.char, s.low, s.high)):
+    for span in sorted(_spans(tensors), key=lambda s: (s.array.dtype.char, s.low, s.high)):
         first = groups[-1][0] if groups else span
         if (
             groups
@@ -181,14 +183,21 @@ def plan_storages(arrays: list[Array]) -> tuple[list[Array], dict[int, _Place]]:
     return storages, places
 
 
-def _spans(arrays: list[Array]) -> Iterator[_Span]:
+def _spans(tensors: Iterable[Tensor]) -> Iterator[_Span]:
     """Each array once, as PyTorch can describe it: native bytes, whole strides, none negative."""
-    for identity, array in {id(a): a for a in arrays}.items():
+    for identity, tensor in {id(t): t for t in tensors}.items():
+        array = host_array(tensor)
         fits = all(s >= 0 and s % array.itemsize == 0 for s in array.strides)
         if not fits or not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="), order="C")
         low, high = byte_bounds(array) if array.size else (0, 0)
         yield _Span(identity, array, low, high)
+
+
+def host_array(tensor: Tensor) -> Array:
+    """The tensor's elements in the computer's memory: its own array, unless it is on a GPU."""
+    array: Array = tensor.array if isinstance(tensor.array, np.ndarray) else tensor.cpu().array
+    return array
 
 
 class _Program:
@@ -294,7 +303,7 @@ class _Program:
         if is_parameter:
             self.put_name("torch._utils._rebuild_parameter")
             self.out += pickle.MARK
-        place = self.places[id(tensor.array)]
+        place = self.places[id(tensor)]
         self.put_name("torch._utils._rebuild_tensor_v2")
         self.out += pickle.MARK + pickle.MARK
         self.put("storage")
