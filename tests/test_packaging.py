@@ -132,8 +132,8 @@ def test_command_without_the_app_extra_says_what_to_install(tmp_path: Path) -> N
         import sys
         sys.modules["typer"] = None  # what an import finds where it is not installed
         sys.argv = ["minitorch-cnn", "--help"]
-        from minitorch_cnn.cli import main
         try:
+            from minitorch_cnn.cli import main
             main()
         except SystemExit as stop:
             print("stopped:", stop.code)
