@@ -17,6 +17,7 @@ import numpy as np
 from ..dtypes import as_numpy_dtype, dtype, from_numpy_dtype, get_default_dtype
 from ..ops import basic
 from ..tensor import Tensor
+from .arguments import check_tensor
 
 __all__ = ["can_cast", "promote_types", "result_type"]
 
@@ -27,7 +28,10 @@ BOOL, INT64, FLOAT16, FLOAT32, FLOAT64 = map(
     np.dtype, ("bool", "int64", "float16", "float32", "float64")
 )
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
-_NUMBERS = (int, float, np.generic)  # bool is an int
+_LONG_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
+    "int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double",
+}  # fmt: skip
 
 
 @functools.cache
@@ -83,16 +87,6 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     return _CATEGORY[low.kind] <= _CATEGORY[high.kind]
 
 
-def tensor_argument(name: str, x: Any, argument: str = "input", position: int = 1) -> Tensor:
-    """``x`` if it is a Tensor, else PyTorch's TypeError."""
-    if not isinstance(x, Tensor):
-        raise TypeError(
-            f"{name}(): argument '{argument}' (position {position}) must be Tensor,"
-            f" not {type(x).__name__}"
-        )
-    return x
-
-
 def operand(name: str, x: Any, position: int = 2) -> Any:
     """A Tensor, or a Python number within int64, of what a user gave."""
     if isinstance(x, Tensor):
@@ -106,8 +100,7 @@ def operand(name: str, x: Any, position: int = 2) -> Any:
             raise OverflowError(f"{name}(): {x} does not fit in int64")
         return x
     if not isinstance(x, float):
-        argument = "input" if position == 1 else "other"
-        tensor_argument(name, x, argument, position)
+        check_tensor(name, x, "input" if position == 1 else "other")
     return x
 
 
@@ -122,6 +115,16 @@ def to_dtype(x: Any, d: np.dtype[Any]) -> Any:
     return x
 
 
+def dtype_name(x: Any) -> str:
+    """PyTorch's word for a dtype in its messages: "Long" for int64."""
+    return _LONG_NAMES[x.dtype.name]
+
+
+def not_implemented(name: str, x: Tensor) -> NotImplementedError:
+    """The error for a dtype that an operation has no meaning for."""
+    return NotImplementedError(f"\"{name}\" not implemented for '{dtype_name(x)}'")
+
+
 def promoted(name: str, *operands: Any) -> tuple[Any, ...]:
     """The operands in their common dtype (numbers stay numbers)."""
     checked = [operand(name, x, i) for i, x in enumerate(operands, 1)]
@@ -132,7 +135,7 @@ def promoted(name: str, *operands: Any) -> tuple[Any, ...]:
 def floating(name: str, x: Any) -> Tensor:
     """``x``, with integers and bools cast to the default dtype."""
     if not isinstance(x, Tensor):
-        tensor_argument(name, x)
+        check_tensor(name, x)
     if x.array.dtype.kind == "f":
         return x  # type: ignore[no-any-return]
     return basic.cast(x, dtype=get_default_dtype().numpy)  # type: ignore[no-any-return]
@@ -155,7 +158,7 @@ def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tens
         name = fn.__name__
         a, b = operand(name, a, 1), operand(name, b, 2)
         if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-            tensor_argument(name, a)
+            check_tensor(name, a)
         d = common_dtype(a, b)
         if d is FLOAT16 and not (isinstance(a, Tensor) and isinstance(b, Tensor)):
             # The number keeps its precision and range: only the result is rounded.
