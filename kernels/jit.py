@@ -81,9 +81,11 @@ def _compile(fn: Callable[..., Any], **options: Any) -> Any:
     return numba.njit(fn, **options)
 
 
-def inline(fn: Callable[..., Any]) -> Any:
-    """A helper called from kernels (a CUDA ``__device__`` function)."""
-    return fn if numba is None else _compile(fn)
+def inline(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """A helper called from kernels (a CUDA ``__device__`` function); options are Numba's."""
+    if fn is None:
+        return lambda f: inline(f, **options)
+    return fn if numba is None else _compile(fn, **options)
 
 
 class Kernel:
@@ -182,4 +184,5 @@ class _Announce:
 if numba is not None and not numba.config.DISABLE_JIT:
     from numba.core import event as _event
 
+    _event.Listener.register(_Announce)
     _event.register("numba:compile", _Announce())
