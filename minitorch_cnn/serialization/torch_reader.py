@@ -191,23 +191,35 @@ def read_zip(archive: zipfile.ZipFile, file_bytes: int, place: Placement, encodi
     # Without compression, more content than file means that members overlap: a zip bomb.
     if sum(m.file_size for m in members) > file_bytes:
         raise CheckpointError("the sizes of its records add up to more than the file")
-    names = set(archive.namelist())
-    order = archive.read(f"{root}byteorder") if f"{root}byteorder" in names else b"little"
+    stated = f"{root}byteorder" in archive.namelist()
+    order = archive.read(f"{root}byteorder") if stated else b"little"
     if order not in (b"little", b"big"):
         raise CheckpointError(f"its byte order is {order!r}; it can be little or big")
     storages = _Storages(file_bytes, "little" if order == b"little" else "big")
+
+    def load_storage(persistent_id: tuple[Any, ...]) -> Stored:
+        before = len(storages.by_key)
+        stored = storages.get(persistent_id)
+        if len(storages.by_key) > before:
+            key = persistent_id[2]
+            _fill_from(archive, f"{root}data/{key}", storages.by_key[key])
+        return stored
+
     pickled = BytesIO(archive.read(f"{root}data.pkl"))
-    result = read_pickle(pickled, _tensor_builders(place), _CONSTANTS, storages.get, encoding)
-    for key, storage in storages.by_key.items():
-        name = f"{root}data/{key}"
-        wanted = storage.array.size * storage.stored.itemsize
-        if name not in names:
-            raise CheckpointError(f"record {name} is missing")
-        if archive.getinfo(name).file_size != wanted:
-            raise CheckpointError(f"record {name} does not have the {wanted} bytes it must")
-        with archive.open(name) as record:
-            storage.fill(partial(_read_fully, record), f"record {name}")
-    return result
+    return read_pickle(pickled, _tensor_builders(place), _CONSTANTS, load_storage, encoding)
+
+
+def _fill_from(archive: zipfile.ZipFile, name: str, storage: Storage) -> None:
+    """Read a storage from the member of that name, which must have just its length."""
+    wanted = storage.array.size * storage.stored.itemsize
+    try:
+        member = archive.getinfo(name)
+    except KeyError:
+        raise CheckpointError(f"record {name} is missing") from None
+    if member.file_size != wanted:
+        raise CheckpointError(f"record {name} does not have the {wanted} bytes it must")
+    with archive.open(member) as record:
+        storage.fill(partial(_read_fully, record), f"record {name}")
 
 
 def _root(archive: zipfile.ZipFile) -> str:
@@ -237,9 +249,9 @@ def read_legacy(data: bytes, place: Placement, encoding: str) -> Any:
     """Read a checkpoint of before the zip format. Memory: the file's bytes and the tensors."""
     file = BytesIO(data)
 
-    def next_pickle(load_storage: Callable[[tuple[Any, ...]], Any] = _no_storage) -> Any:
-        builders = _tensor_builders(place)
-        return read_pickle(file, builders, _CONSTANTS, load_storage, encoding)
+    def next_pickle(place: Placement = lambda _: Device("cpu"), storages: Any = None) -> Any:
+        load_storage = storages.get if storages else _no_storage
+        return read_pickle(file, _tensor_builders(place), _CONSTANTS, load_storage, encoding)
 
     if next_pickle() != LEGACY_MAGIC:
         raise CheckpointError("it is a pickle, but not one that torch.save wrote")
@@ -247,7 +259,10 @@ def read_legacy(data: bytes, place: Placement, encoding: str) -> Any:
     if protocol != _LEGACY_PROTOCOL:
         raise CheckpointError(f"its format version is {protocol}, not {_LEGACY_PROTOCOL}")
     storages = _Storages(len(data), "little" if system["little_endian"] else "big")
-    result = next_pickle(storages.get)
+    # The storages stand after the objects that use them, and only the objects tell their dtypes:
+    # read the objects twice, first for the storages.
+    start = file.tell()
+    next_pickle(storages=storages)
     keys = next_pickle()
     if sorted(keys) != sorted(storages.by_key):
         raise CheckpointError("its list of storages does not match its tensors")
@@ -255,10 +270,12 @@ def read_legacy(data: bytes, place: Placement, encoding: str) -> Any:
         storage = storages.by_key[key]
         numel = int.from_bytes(file.read(8), storages.order)
         if numel != len(storage.array):
-            raise CheckpointError(f"its storage {key!r} has {numel} elements instead of"
-                                  f" {len(storage.array)}")  # fmt: skip
+            raise CheckpointError(
+                f"its storage {key!r} has {numel} elements instead of {len(storage.array)}"
+            )
         storage.fill(file.readinto, f"storage {key!r}")
-    return result
+    file.seek(start)
+    return next_pickle(place, storages)
 
 
 def _no_storage(_: tuple[Any, ...]) -> Any:

@@ -266,6 +266,23 @@ def test_map_location_of_today_and_then(location: Any) -> None:
     assert load(written_by_torch(torch.ones(2)), map_location=location).device.type == "cpu"
 
 
+@pytest.mark.parametrize("format", LEGACY)
+def test_tensors_are_moved_once_they_hold_their_values(
+    format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = []
+
+    def to(self: Tensor, device: mt.device) -> Tensor:
+        moved.append(str(device))
+        return wrap(self.array.copy())
+
+    monkeypatch.setattr(Tensor, "to", to, raising=False)
+    tensors = [torch.arange(5.0), torch.nn.Parameter(torch.arange(3.0))]
+    for location in ("cuda:1", {"cpu": "cuda:1"}):
+        assert_same(load(written_by_torch(tensors, format), map_location=location), tensors)
+    assert moved == ["cuda:1"] * 4
+
+
 def test_paths_file_objects_and_suffixes(tmp_path: Path) -> None:
     obj = {"w": wrap(np.ones(2))}
     for name in ["a.pt", "b.pth", "c.tar", "d"]:
