@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import heapq
 import itertools
-import threading
+import sys
 import time
 import traceback
 import warnings
@@ -33,23 +32,29 @@ import numpy as np
 
 from .device import device as Device
 from .dtypes import as_numpy_dtype, dtype, from_numpy_dtype
+from .grad_mode import (
+    detect_anomaly,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    mode,
+    no_grad,
+    set_grad_enabled,
+    watch,
+)
 from .size import Size
 
+__all__ = [
+    "Array", "GradFn", "Node", "RemovableHandle", "Tensor", "op", "memory_of",
+    "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "is_grad_enabled",
+    "is_inference_mode_enabled", "watch", "detect_anomaly",
+]  # fmt: skip
+
 Array: TypeAlias = Any  # np.ndarray, or cupy.ndarray on a GPU
-GradFn: TypeAlias = Callable[[Array], Array]
-Observer: TypeAlias = Callable[[str, Mapping[str, Any], Sequence[Any], Array, float], None]
+GradFn: TypeAlias = Callable[[Array], Array | None]
 
 
-class _Mode(threading.local):
-    """What the current thread wants of every op: DataLoader threads do not see each other's."""
-
-    grad: bool = True
-    inference: bool = False
-    anomaly: bool = False
-    observers: tuple[Observer, ...] = ()
-
-
-_mode = _Mode()
 _order = itertools.count()
 
 
@@ -80,7 +85,7 @@ class Node:
         self.saved = saved
         self.hooks: dict[int, Callable[[Tensor], Tensor | None]] = {}
         self.retains: weakref.ref[Tensor] | None = None
-        self.trace = "".join(traceback.format_stack()[:-3]) if _mode.anomaly else ""
+        self.trace = "".join(traceback.format_stack()[:-3]) if mode.anomaly else ""
 
     @property
     def next_functions(self) -> tuple[tuple[Node | Tensor, int], ...]:
@@ -99,14 +104,16 @@ class Tensor:
     """
 
     array: Array
-    grad: Tensor | None
-    grad_fn: Node | None
-    _requires_grad: bool
-    _counter: list[int]  # one cell, shared by all views of the memory: counts in-place writes
-    _is_view: bool
-    _seen: int  # the counter's value when this view was taken
-    _hooks: dict[int, Callable[[Tensor], Tensor | None]] | None
-    _post_hooks: dict[int, Callable[[Tensor], None]] | None
+    grad_fn: Node | None = None
+    _requires_grad: bool = False
+    _grad: Tensor | None = None
+    # Cells shared by all tensors on one memory: how many in-place writes there have been ...
+    _counter: list[int]
+    # ... and, among a tensor and its views, the number of the last one that changed the history.
+    _rewritten: list[int]
+    _seen: int = 0  # the last rewriting that this tensor's own history includes
+    _hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+    _post_hooks: dict[int, Callable[[Tensor], None]] | None = None
 
     def __init__(self, *args: Any, dtype: Any = None, device: Any = None) -> None:
         if args and all(isinstance(a, int) for a in args):
@@ -127,14 +134,8 @@ class Tensor:
 
     def _init(self, array: Array) -> None:
         self.array = array
-        self.grad = None
-        self.grad_fn = None
-        self._requires_grad = False
         self._counter = [0]
-        self._is_view = False
-        self._seen = 0
-        self._hooks = None
-        self._post_hooks = None
+        self._rewritten = [0]
 
     # What the array is
 
@@ -178,6 +179,34 @@ class Tensor:
         return self
 
     @property
+    def grad(self) -> Tensor | None:
+        """dL/dself after backward: of leaves, and of others after :meth:`retain_grad`."""
+        if self._grad is None and self.grad_fn is not None and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed: it"
+                " is not filled by backward(). Call .retain_grad() on it before, or read .grad of"
+                " the leaf that it was computed from.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    "assigned grad expected to be a Tensor or None but got grad of type"
+                    f" {type(value).__name__}"
+                )
+            if value.array.shape != self.array.shape or value.array.dtype != self.array.dtype:
+                raise RuntimeError(
+                    f"attempting to assign a gradient of size {list(value.shape)} and"
+                    f" {value.dtype} to a tensor of size {list(self.shape)} and {self.dtype}"
+                )
+        self._grad = value
+
+    @property
     def is_leaf(self) -> bool:
         return self.grad_fn is None
 
@@ -202,6 +231,7 @@ class Tensor:
 
     def detach_(self) -> Tensor:
         self.grad_fn, self._requires_grad = None, False
+        self._seen = self._rewritten[0]
         return self
 
     def retain_grad(self) -> None:
@@ -225,9 +255,7 @@ class Tensor:
             self._hooks = {}
         return RemovableHandle(self._hooks, hook)
 
-    def register_post_accumulate_grad_hook(
-        self, hook: Callable[[Tensor], None]
-    ) -> RemovableHandle:
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
         """Call ``hook(leaf)`` after each time that ``leaf.grad`` was added to."""
         if not self.is_leaf or not self.requires_grad:
             raise RuntimeError("post accumulate grad hooks go on leaf tensors that require grad")
@@ -247,6 +275,8 @@ class Tensor:
         ``gradient`` is dL/dself (default 1, for one-element tensors only). Each node is freed as
         it is passed unless ``retain_graph=True``. Cost: about twice the forward pass.
         """
+        from .backward import run_backward
+
         if isinstance(inputs, Tensor):
             inputs = (inputs,)
         run_backward((self,), (gradient,), bool(retain_graph), create_graph, inputs, True)
@@ -254,29 +284,54 @@ class Tensor:
     def _write(self, fn: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Every in-place method: compute ``fn(self, ...)``, then store it in this memory.
 
-        With a graph, ``fn`` reads a snapshot, so that what it saves for backward is not what is
-        overwritten here; all other saved views of this memory are told by the counter.
+        While a graph is recorded, ``fn`` reads a snapshot, so that what it saves for backward is
+        not what is overwritten here. Nodes that saved this memory before are told by the counter,
+        and tensors that share it are told that their history is no longer that of their values.
         """
-        operands = (*args, *kwargs.values())
-        others = any(isinstance(a, Tensor) and a.requires_grad for a in operands)
-        graph = _mode.grad and (self.requires_grad or others)
-        if not graph:
-            result = fn(self, *args, **kwargs)
-        elif self.requires_grad and self.is_leaf:
+        operands = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+        recorded = mode.grad and not mode.inference
+        if not (recorded and (self.requires_grad or any(a.requires_grad for a in operands))):
+            self._store(fn(self, *args, **kwargs).array)
+            return self
+        if self.requires_grad and (self.is_leaf or self._is_view_of_leaf()):
             raise RuntimeError(
-                "a leaf Variable that requires grad is being used in an in-place operation."
-                " Wrap the line in torch.no_grad(), or compute a new tensor."
+                f"{'a' if self.is_leaf else 'a view of a'} leaf Variable that requires grad is"
+                " being used in an in-place operation. Wrap the line in torch.no_grad(), or"
+                " compute a new tensor."
             )
-        elif self._is_view:
-            raise RuntimeError(
-                "in-place write to a view of a tensor that autograd records. Write to the tensor"
-                " itself in one step (x[i, j] = v, not x[i][j] = v), or compute a new tensor."
-            )
-        else:
-            before = Tensor._wrap(self.array.copy(), self.requires_grad)
-            before.grad_fn = self.grad_fn
-            result = fn(before, *args, **kwargs)
+        # Memory that nobody else can see needs no snapshot: the result takes its place.
+        alone = self.array.base is None and sys.getrefcount(self.array) == 2
+        before = Tensor._wrap(self.array if alone else self.array.copy(), self.requires_grad)
+        before.grad_fn = self.grad_fn
+        result = fn(before, *args, **kwargs)
         y = result.array
+        if result.grad_fn is not None and y.dtype != self.array.dtype:
+            raise RuntimeError(
+                f"in-place operation would change dtype {self.dtype} to {result.dtype} while"
+                " autograd records it; compute a new tensor instead"
+            )
+        shared = any(memory_of(y) is memory_of(a.array) for a in (before, *operands))
+        if alone and not shared and y.shape == self.array.shape and y.dtype == self.array.dtype:
+            self.array = y
+            self._counter[0] += 1
+            if result.grad_fn is not None:  # y is this tensor's memory now, under its counter
+                result.grad_fn.saved = [
+                    (self._counter, self._counter[0])
+                    if counter is result._counter
+                    else (counter, n)
+                    for counter, n in result.grad_fn.saved
+                ]
+        else:
+            self._store(y)
+        self._rewritten[0] = self._seen = self._counter[0]
+        if result.grad_fn is not None:
+            if self.retains_grad and self.grad_fn is not None:
+                self.grad_fn.retains, result.grad_fn.retains = None, weakref.ref(self)
+            self.grad_fn, self._requires_grad = result.grad_fn, True
+        return self
+
+    def _store(self, y: Array) -> None:
+        """Overwrite this memory with ``y``, which must fit it."""
         if y.shape != self.array.shape:
             raise RuntimeError(
                 f"output with shape {list(self.shape)} doesn't match the broadcast shape"
@@ -294,15 +349,12 @@ class Tensor:
             )
         self.array[...] = y
         self._counter[0] += 1
-        self._seen = self._counter[0]
-        if result.requires_grad:
-            if result.grad_fn is not None and y.dtype != self.array.dtype:
-                raise RuntimeError(
-                    f"in-place operation would change dtype {self.dtype} to {result.dtype} while"
-                    " autograd records it; compute a new tensor instead"
-                )
-            self.grad_fn, self._requires_grad = result.grad_fn, True
-        return self
+
+    def _is_view_of_leaf(self) -> bool:
+        node: Node | Tensor | None = self.grad_fn
+        while isinstance(node, Node) and node.edges is not None and len(node.edges) == 1:
+            node = node.edges[0][0]
+        return isinstance(node, Tensor) and node._rewritten is self._rewritten
 
     def __hash__(self) -> int:
         return id(self)
@@ -335,8 +387,8 @@ class Tensor:
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
-        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
-        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __eq__(self, other: object) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: object) -> Tensor: ...  # type: ignore[override]
 
 
 class RemovableHandle:
@@ -373,47 +425,53 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         if len({type(t.array) for t in tensors}) > 1:
             raise RuntimeError(_mixed_devices(name, tensors))
-        started = time.perf_counter() if _mode.observers else 0.0
+        started = time.perf_counter() if mode.observers else 0.0
         arrays = [x.array if isinstance(x, Tensor) else x for x in inputs]
-        result, grads = fn(*arrays, **settings)
+        with np.errstate(all="ignore"):  # overflow and division by zero give inf and NaN silently
+            result, grads = fn(*arrays, **settings)
         y, *extra = result if isinstance(result, tuple) else (result,)
-        if isinstance(y, np.generic):
-            y = np.asarray(y)  # NumPy reductions give scalars
+        y = as_array(y)
         out = Tensor._wrap(y)
-        roots = {id(_root(t.array)): t._counter for t in tensors}
-        shared = roots.get(id(_root(y)))
-        if shared is not None:
-            out._counter, out._is_view, out._seen = shared, True, shared[0]
+        extras = [Tensor._wrap(as_array(e)) for e in extra]
+        memory = memory_of(y)
+        for x in tensors:
+            if memory_of(x.array) is memory:
+                out._counter, out._rewritten, out._seen = x._counter, x._rewritten, x._seen
 
-        if _mode.grad and grads and any(t._requires_grad for t in tensors):
-            edges: list[tuple[Node | Tensor, GradFn]] = []
-            for x, grad in zip(inputs, grads, strict=True):
-                if grad is not None and isinstance(x, Tensor) and x._requires_grad:
-                    if x._is_view and x._seen != x._counter[0]:
-                        raise RuntimeError(_stale_view(name, x))
-                    edges.append((x.grad_fn or x, grad))
-            if edges:
-                roots.setdefault(id(_root(y)), out._counter)
+        if mode.grad and grads and not mode.inference:
+            for x in tensors:
+                if x._seen < x._rewritten[0]:
+                    raise RuntimeError(_stale(name, x))
+            edges: list[tuple[Node | Tensor, GradFn]] = [
+                (x.grad_fn or x, grad)
+                for x, grad in zip(inputs, grads, strict=True)
+                if grad is not None and isinstance(x, Tensor) and x._requires_grad
+            ]
+            if edges and y.dtype.kind == "f":
                 saved = [
-                    (counter, counter[0])
+                    (t._counter, t._counter[0])
                     for array in _captured(grad for _, grad in edges)
-                    if (counter := roots.get(id(_root(array)))) is not None
+                    for t in (*tensors, out, *extras)
+                    if memory_of(t.array) is memory_of(array)
                 ]
                 out.grad_fn = Node(name, settings, y, edges, saved)
                 out._requires_grad = True
-        if _mode.observers:
+        if mode.observers:
             seconds = time.perf_counter() - started
-            for observer in _mode.observers:
+            for observer in mode.observers:
                 observer(name, settings, arrays, y, seconds)
-        if extra:
-            return (out, *(Tensor._wrap(np.asarray(e) if np.isscalar(e) else e) for e in extra))
-        return out
+        return (out, *extras) if extras else out
 
     apply.is_op = True  # type: ignore[attr-defined]
     return apply
 
 
-def _root(array: Array) -> Array:
+def as_array(y: Any) -> Array:
+    """``y`` itself, unless it is the NumPy scalar that reductions and 0-d arithmetic return."""
+    return np.asarray(y) if isinstance(y, np.generic) else y
+
+
+def memory_of(array: Array) -> Array:
     """The array that owns the memory of this one."""
     while type(array.base) is type(array):
         array = array.base
@@ -429,6 +487,7 @@ def _captured(functions: Iterable[Any]) -> Iterator[Array]:
             continue
         seen.add(id(item))
         if isinstance(item, FunctionType):
+            stack.extend(item.__defaults__ or ())
             for cell in item.__closure__ or ():
                 with contextlib.suppress(ValueError):  # a cell may still be empty
                     stack.append(cell.cell_contents)
@@ -440,180 +499,6 @@ def _captured(functions: Iterable[Any]) -> Iterator[Array]:
             yield item
 
 
-def run_backward(
-    roots: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
-    retain_graph: bool,
-    create_graph: bool,
-    inputs: Sequence[Tensor] | None,
-    accumulate: bool,
-) -> list[Array | None]:
-    """Send ``gradients`` of ``roots`` back through the graph.
-
-    ``accumulate`` adds to ``.grad`` of the ``inputs`` (of all leaves if None); otherwise the
-    gradients of ``inputs`` are returned. Iterative, so depth is limited by memory alone.
-    """
-    if create_graph:
-        raise NotImplementedError(
-            "create_graph=True: minitorch_cnn computes first derivatives only (gradient functions"
-            " work on plain arrays). Use PyTorch where you need derivatives of derivatives."
-        )
-    wanted = None if inputs is None else {t.grad_fn or t for t in inputs}
-    pending: dict[Node | Tensor, Array] = {}
-    ours: set[Node | Tensor] = set()  # sums made here, so they may be added to in place
-    queue: list[tuple[int, Node]] = []
-    found: dict[Node | Tensor, Array] = {}
-
-    def send(target: Node | Tensor, g: Array) -> None:
-        if target not in pending:
-            pending[target] = g
-            if isinstance(target, Node):
-                heapq.heappush(queue, (-target.order, target))
-        elif target in ours:
-            pending[target] += g
-        else:
-            pending[target] = pending[target] + g
-            ours.add(target)
-
-    for i, (root, gradient) in enumerate(zip(roots, gradients, strict=True)):
-        send(root.grad_fn or root, _root_gradient(i, root, gradient))
-    useful = _ancestors_of(wanted, roots) if wanted is not None else None
-
-    with no_grad():
-        while queue:
-            node = heapq.heappop(queue)[1]
-            gy = pending.pop(node)
-            ours.discard(node)
-            gy = _run_hooks(node.hooks, gy)
-            tensor = node.retains() if node.retains is not None else None
-            if tensor is not None:
-                _accumulate(tensor, gy.copy())
-            if wanted is not None and node in wanted:
-                found[node] = gy
-            if useful is not None and node not in useful:
-                continue
-            if node.edges is None:
-                raise RuntimeError(
-                    "Trying to backward through the graph a second time: the saved values of"
-                    f" {node.name!r} were freed. Pass retain_graph=True to the first backward()."
-                )
-            _check_saved(node)
-            for target, grad in node.edges:
-                if useful is None or target in useful:
-                    g = grad(gy)
-                    send(target, _checked(node, target, g, gy))
-            if not retain_graph:
-                node.edges, node.saved = None, []
-        for leaf, g in pending.items():
-            assert isinstance(leaf, Tensor)
-            found[leaf] = _run_hooks(leaf._hooks or {}, g)
-
-        if not accumulate:
-            return [found.get(t.grad_fn or t) for t in inputs or ()]
-        if inputs is None:
-            targets = [t for t in found if isinstance(t, Tensor)]
-        else:
-            targets = [t for t in inputs if (t.grad_fn or t) in found]
-        for t in targets:
-            _accumulate(t, found[t.grad_fn or t])
-        return []
-
-
-def _root_gradient(i: int, root: Tensor, gradient: Tensor | None) -> Array:
-    if not root.requires_grad:
-        raise RuntimeError(
-            f"element {i} of tensors does not require grad and does not have a grad_fn"
-        )
-    if gradient is None:
-        if root.array.size != 1:
-            raise RuntimeError(
-                "grad can be implicitly created only for scalar outputs; this one has shape"
-                f" {list(root.shape)}: reduce it (.sum(), .mean()) or pass gradient="
-            )
-        one = root.array.copy()
-        one[...] = 1
-        return one
-    if gradient.shape != root.shape:
-        raise RuntimeError(
-            f"Mismatch in shape: grad_output[{i}] has a shape of {list(gradient.shape)} and"
-            f" output[{i}] has a shape of {list(root.shape)}."
-        )
-    return gradient.array.astype(root.array.dtype)
-
-
-def _ancestors_of(wanted: set[Node | Tensor], roots: Sequence[Tensor]) -> set[Node | Tensor]:
-    """The nodes on some path from the roots to a wanted tensor, and the wanted ones."""
-    nodes: set[Node] = set()
-    stack: list[Node | Tensor] = [r.grad_fn or r for r in roots]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Node) and node not in nodes:
-            nodes.add(node)
-            stack.extend(target for target, _ in node.edges or ())
-    useful = set(wanted)
-    for node in sorted(nodes, key=lambda n: n.order):
-        if any(target in useful for target, _ in node.edges or ()):
-            useful.add(node)
-    return useful
-
-
-def _check_saved(node: Node) -> None:
-    for counter, version in node.saved:
-        if counter[0] != version:
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an"
-                f" inplace operation: {node.name!r} (output {list(node.shape)}) saved it at version"
-                f" {version}, it is now at version {counter[0]}. Write y = x + 1 instead of"
-                " x += 1 (or clone() before the in-place step)."
-            )
-
-
-def _checked(node: Node, target: Node | Tensor, g: Array, gy: Array) -> Array:
-    """A gradient has its tensor's shape and dtype, and (for leaves) memory of its own."""
-    like = target if isinstance(target, Node) else target.array
-    if g.shape != like.shape:
-        raise RuntimeError(
-            f"the gradient of {node.name!r} has shape {list(g.shape)} for an input of shape"
-            f" {list(like.shape)}"
-        )
-    if _mode.anomaly and np.isnan(g).any():
-        raise RuntimeError(
-            f"Function '{node.name}' returned nan values in its gradient (settings"
-            f" {dict(node.settings)}, output {list(node.shape)}). It was called here:\n{node.trace}"
-        )
-    if g.dtype != like.dtype:
-        g = g.astype(like.dtype)
-    elif isinstance(target, Tensor):
-        # += on a leaf's .grad must change neither gy, nor another leaf's gradient, nor keep a
-        # larger buffer alive.
-        root = _root(g)
-        if root is _root(gy) or root.nbytes != g.nbytes or not g.flags.writeable:
-            g = g.copy()
-    return g
-
-
-def _run_hooks(hooks: Mapping[int, Callable[[Tensor], Tensor | None]], g: Array) -> Array:
-    for hook in list(hooks.values()):
-        replaced = hook(Tensor._wrap(g))
-        if replaced is not None:
-            if replaced.array.shape != g.shape:
-                raise RuntimeError(
-                    f"a hook changed the shape of a gradient from {list(g.shape)} to"
-                    f" {list(replaced.shape)}"
-                )
-            g = replaced.array
-    return g
-
-
-def _accumulate(tensor: Tensor, g: Array) -> None:
-    if tensor.grad is None:
-        tensor.grad = Tensor._wrap(g)
-    else:
-        tensor.grad.array = tensor.grad.array + g
-    for hook in list((tensor._post_hooks or {}).values()):
-        hook(tensor)
-
-
 def _mixed_devices(name: str, tensors: Sequence[Tensor]) -> str:
     places = ", ".join(f"{list(t.shape)} on {t.device}" for t in tensors)
     return (
@@ -622,132 +507,9 @@ def _mixed_devices(name: str, tensors: Sequence[Tensor]) -> str:
     )
 
 
-def _stale_view(name: str, x: Tensor) -> str:
+def _stale(name: str, x: Tensor) -> str:
     return (
-        f"{name}: this tensor of shape {list(x.shape)} is a view of one that was modified in place"
-        " after the view was taken; take the view again after the in-place step"
+        f"{name}: this tensor of shape {list(x.shape)} shares memory with one that was since"
+        " modified in place while autograd recorded it, so its history is out of date. Use the"
+        " modified tensor, take the view again after the in-place step, or clone() before it."
     )
-
-
-class _GradMode(contextlib.ContextDecorator):
-    """Sets the thread's grad mode inside a ``with`` block or a decorated function."""
-
-    def __init__(self, mode: bool) -> None:
-        self.mode = mode
-        self.previous: list[bool] = []
-
-    def __enter__(self) -> _GradMode:
-        self.previous.append(_mode.grad)
-        _mode.grad = self.mode
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        _mode.grad = self.previous.pop()
-
-
-class no_grad(_GradMode):
-    """Record no graph: ``with no_grad():`` or ``@no_grad()`` (or bare ``@no_grad``)."""
-
-    def __new__(cls, fn: Callable[..., Any] | None = None) -> Any:
-        return super().__new__(cls) if fn is None else cls()(fn)
-
-    def __init__(self, fn: None = None) -> None:
-        super().__init__(False)
-
-
-class enable_grad(_GradMode):
-    """Record the graph again inside a ``no_grad`` block."""
-
-    def __new__(cls, fn: Callable[..., Any] | None = None) -> Any:
-        return super().__new__(cls) if fn is None else cls()(fn)
-
-    def __init__(self, fn: None = None) -> None:
-        super().__init__(True)
-
-
-class set_grad_enabled(_GradMode):
-    """Switch recording on or off: at once, and back again if used as a ``with`` block."""
-
-    def __init__(self, mode: bool) -> None:
-        super().__init__(bool(mode))
-        self.previous = [_mode.grad]
-        _mode.grad = self.mode
-
-    def __enter__(self) -> _GradMode:
-        if not self.previous:
-            return super().__enter__()
-        _mode.grad = self.mode
-        return self
-
-    def __call__(self, func: Any) -> Any:
-        # As a decorator it must not change the mode at definition time.
-        _mode.grad = self.previous.pop()
-        return super().__call__(func)
-
-
-class inference_mode(_GradMode):
-    """``no_grad`` under the name of today's inference scripts."""
-
-    def __init__(self, mode: bool = True) -> None:
-        super().__init__(not mode and _mode.grad)
-        self.inference = mode
-
-    def __enter__(self) -> _GradMode:
-        self.before = _mode.inference
-        _mode.inference = self.inference
-        return super().__enter__()
-
-    def __exit__(self, *exc: object) -> None:
-        super().__exit__(*exc)
-        _mode.inference = self.before
-
-
-def is_grad_enabled() -> bool:
-    return _mode.grad
-
-
-def is_inference_mode_enabled() -> bool:
-    return _mode.inference
-
-
-@contextlib.contextmanager
-def watch(observer: Observer) -> Iterator[None]:
-    """Call ``observer(name, settings, input_arrays, output_array, seconds)`` after each op.
-
-    The one mechanism under summary, profiler and anomaly detection.
-    """
-    previous = _mode.observers
-    _mode.observers = (*previous, observer)
-    try:
-        yield
-    finally:
-        _mode.observers = previous
-
-
-@contextlib.contextmanager
-def detect_anomaly(check_nan: bool = True) -> Iterator[None]:
-    """Name the op that makes the first NaN: forward by a warning, backward by a RuntimeError."""
-    warned = False
-
-    def find_nan(
-        name: str, settings: Mapping[str, Any], inputs: Sequence[Any], y: Array, seconds: float
-    ) -> None:
-        nonlocal warned
-        if warned or y.dtype.kind != "f" or not np.isnan(y).any():
-            return
-        warned = True
-        shapes = ", ".join(str(list(x.shape)) for x in inputs if hasattr(x, "shape"))
-        warnings.warn(
-            f"detect_anomaly: the first NaN came out of {name!r} (settings {dict(settings)},"
-            f" inputs {shapes})",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-
-    previous = _mode.anomaly
-    _mode.anomaly = check_nan
-    try:
-        with watch(find_nan):
-            yield
-    finally:
-        _mode.anomaly = previous

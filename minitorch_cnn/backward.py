@@ -1,0 +1,250 @@
+"""``backward``: walk the graph from its roots in reverse, each node once, and add up gradients."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .grad_mode import mode, no_grad
+from .tensor import Array, Node, Tensor, as_array, memory_of
+
+Target: TypeAlias = Node | Tensor  # where a gradient goes: to an op's node, or to a leaf
+
+
+class _Pending:
+    """Gradients on their way: for each target the sum of what has arrived."""
+
+    def __init__(self) -> None:
+        self.sums: dict[Target, Array] = {}
+        self.ours: set[Target] = set()  # sums in memory of their own, to be added to in place
+        self.queue: list[tuple[int, Node]] = []  # the nodes among the targets, youngest first
+
+    def send(self, target: Target, g: Array) -> None:
+        if target not in self.sums:
+            self.sums[target] = g
+            if isinstance(target, Node):
+                heapq.heappush(self.queue, (-target.order, target))
+        elif target in self.ours:
+            self.sums[target] += g
+        else:
+            self.sums[target] = as_array(self.sums[target] + g)
+            self.ours.add(target)
+
+    def nodes(self) -> Iterator[tuple[Node, Array]]:
+        """Each node with its sum. Whoever sends to a node is younger, so the sum is complete."""
+        while self.queue:
+            node = heapq.heappop(self.queue)[1]
+            self.ours.discard(node)
+            yield node, self.sums.pop(node)
+
+
+def run_backward(
+    roots: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    retain_graph: bool,
+    create_graph: bool,
+    inputs: Sequence[Tensor] | None,
+    accumulate: bool,
+) -> list[Array | None]:
+    """Send ``gradients`` of ``roots`` back through the graph.
+
+    ``accumulate`` adds to ``.grad`` of the ``inputs`` (of all leaves if None); otherwise the
+    gradients of ``inputs`` are returned. Iterative, so depth is limited by memory alone. Each node
+    lets go of what it saved as soon as it has run, unless ``retain_graph``.
+    """
+    if create_graph:
+        raise NotImplementedError(
+            "create_graph=True: minitorch_cnn computes first derivatives only (gradient functions"
+            " work on plain arrays). Use PyTorch where you need derivatives of derivatives."
+        )
+    wanted = None if inputs is None else _targets(inputs, accumulate)
+    runs, freed = (None, False) if wanted is None else _nodes_to_run(wanted, roots)
+    pending = _Pending()
+    for i, (root, gradient) in enumerate(zip(roots, gradients, strict=True)):
+        pending.send(root.grad_fn or root, _root_gradient(i, root, gradient))
+
+    # Gradients overflow and divide by zero as silently as PyTorch's.
+    with no_grad(), np.errstate(all="ignore"):
+        found = _walk(pending, wanted, runs, retain_graph)
+        if inputs is None:
+            for leaf, g in found.items():
+                assert isinstance(leaf, Tensor)
+                _accumulate(leaf, g)
+            return []
+        if freed and not all((t.grad_fn or t) in found for t in inputs):
+            raise RuntimeError(_second_time("a part of the graph"))
+        if not accumulate:
+            return [found.get(t.grad_fn or t) for t in inputs]
+        for t in dict.fromkeys(inputs):
+            if (t.grad_fn or t) in found:
+                _accumulate(t, found[t.grad_fn or t])
+        return []
+
+
+def _walk(
+    pending: _Pending, wanted: set[Target] | None, runs: set[Node] | None, retain_graph: bool
+) -> dict[Target, Array]:
+    """Run the nodes of ``runs`` (all if None); the gradients of ``wanted`` (of all leaves)."""
+    found: dict[Target, Array] = {}
+    for node, gy in pending.nodes():
+        if wanted is not None and node not in wanted and runs is not None and node not in runs:
+            continue
+        gy = _run_hooks(node.hooks, gy)
+        retaining = node.retains() if node.retains is not None else None
+        if wanted is not None and node in wanted:
+            found[node] = gy.copy()
+        elif retaining is not None:
+            _accumulate(retaining, gy.copy())
+        if runs is not None and node not in runs:
+            continue
+        if node.edges is None:
+            raise RuntimeError(_second_time(repr(node.name)))
+        _check_saved(node)
+        for target, grad in node.edges:
+            if wanted is None or target in wanted or target in (runs or ()):
+                g = grad(gy)
+                if g is not None:
+                    pending.send(target, _checked(node, target, g, gy))
+        if not retain_graph:
+            node.edges, node.saved = None, []
+    for leaf, g in pending.sums.items():
+        if isinstance(leaf, Tensor) and (wanted is None or leaf in wanted):
+            found[leaf] = _run_hooks(leaf._hooks, g)
+    return found
+
+
+def _targets(inputs: Sequence[Tensor], accumulate: bool) -> set[Target]:
+    """Where the gradients of ``inputs`` arrive."""
+    if not inputs:
+        name = "backward()" if accumulate else "grad()"
+        raise RuntimeError(f"`inputs` argument to `{name}` cannot be empty.")
+    for i, t in enumerate(inputs):
+        if not t.requires_grad:
+            raise RuntimeError(
+                f"One of the differentiated Tensors does not require grad: number {i}, of shape"
+                f" {list(t.shape)}. Call .requires_grad_() on it before computing with it."
+            )
+    return {t.grad_fn or t for t in inputs}
+
+
+def _root_gradient(i: int, root: Tensor, gradient: Tensor | None) -> Array:
+    if not root.requires_grad:
+        raise RuntimeError(
+            f"element {i} of tensors does not require grad and does not have a grad_fn"
+        )
+    if gradient is None:
+        if root.array.size != 1:
+            raise RuntimeError(
+                "grad can be implicitly created only for scalar outputs; this one has shape"
+                f" {list(root.shape)}: reduce it (.sum(), .mean()) or pass gradient="
+            )
+        one = root.array.copy()
+        one[...] = 1
+        return one
+    if not isinstance(gradient, Tensor):
+        raise TypeError(
+            f"gradients can be either Tensors or None, but got {type(gradient).__name__}"
+        )
+    if gradient.shape != root.shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[{i}] has a shape of {list(gradient.shape)} and"
+            f" output[{i}] has a shape of {list(root.shape)}."
+        )
+    return gradient.array.astype(root.array.dtype)
+
+
+def _nodes_to_run(wanted: set[Target], roots: Sequence[Tensor]) -> tuple[set[Node], bool]:
+    """The nodes between the roots and a wanted tensor, and whether freed nodes hide others."""
+    nodes: set[Node] = set()
+    stack: list[Target] = [r.grad_fn or r for r in roots]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node) and node not in nodes:
+            nodes.add(node)
+            stack.extend(target for target, _ in node.edges or ())
+    runs: set[Node] = set()
+    for node in sorted(nodes, key=lambda n: n.order):
+        if any(target in wanted or target in runs for target, _ in node.edges or ()):
+            runs.add(node)
+    return runs, any(node.edges is None for node in nodes)
+
+
+def _second_time(what: str) -> str:
+    return (
+        f"Trying to backward through the graph a second time: the saved values of {what} were"
+        " freed. Pass retain_graph=True to the first backward()."
+    )
+
+
+def _check_saved(node: Node) -> None:
+    for counter, version in node.saved:
+        if counter[0] != version:
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an"
+                f" inplace operation: {node.name!r} (output {list(node.shape)}) saved it at version"
+                f" {version}, it is now at version {counter[0]}. Write y = x + 1 instead of"
+                " x += 1 (or clone() before the in-place step)."
+            )
+
+
+def _checked(node: Node, target: Target, g: Array, gy: Array) -> Array:
+    """A gradient has its tensor's shape and dtype, and (for leaves) memory of its own."""
+    like = target if isinstance(target, Node) else target.array
+    if g.shape != like.shape:
+        raise RuntimeError(
+            f"the gradient of {node.name!r} has shape {list(g.shape)} for an input of shape"
+            f" {list(like.shape)}"
+        )
+    if mode.anomaly and g.dtype.kind == "f" and np.isnan(g).any():
+        raise RuntimeError(
+            f"Function '{node.name}' returned nan values in its gradient (settings"
+            f" {dict(node.settings)}, output {list(node.shape)}). It was called here:\n{node.trace}"
+        )
+    g = as_array(g)
+    if g.dtype != like.dtype:
+        return g.astype(like.dtype)
+    if isinstance(target, Tensor):
+        # += on a leaf's .grad must change neither gy, nor another leaf's gradient, nor keep a
+        # larger buffer alive.
+        memory = memory_of(g)
+        if memory is memory_of(gy) or memory.nbytes != g.nbytes or not g.flags.writeable:
+            return g.copy()
+    return g
+
+
+def _run_hooks(hooks: Mapping[int, Callable[[Tensor], Tensor | None]] | None, g: Array) -> Array:
+    if not hooks:
+        return g
+    # A hook may change what it is given, or keep it: neither may reach another tensor's gradient.
+    given = Tensor._wrap(g.copy())
+    for hook in list(hooks.values()):
+        replaced: Any = hook(given)
+        if replaced is None:
+            continue
+        if not isinstance(replaced, Tensor):
+            raise TypeError(
+                f"a hook must return None or a Tensor, but got {type(replaced).__name__}"
+            )
+        if replaced.array.shape != g.shape:
+            raise RuntimeError(
+                f"a hook changed the shape of a gradient from {list(g.shape)} to"
+                f" {list(replaced.shape)}"
+            )
+        given = replaced
+    return given.array.astype(g.dtype)
+
+
+def _accumulate(tensor: Tensor, g: Array) -> None:
+    grad = tensor._grad
+    if grad is None:
+        tensor._grad = Tensor._wrap(g)
+    elif grad.array.flags.writeable:
+        grad.array += g
+        grad._counter[0] += 1
+    else:
+        grad.array = grad.array + g
+    for hook in list((tensor._post_hooks or {}).values()):
+        hook(tensor)
