@@ -71,19 +71,20 @@ class Workers:
 
 def _work(jobs: Jobs, info: WorkerInfo, init_fn: Callable[[int], object] | None) -> None:
     _local.info = info
-    failure: BaseException | None = None
+    failure: list[BaseException] | None = None
     if init_fn is not None:
         try:
             with use_generator(Generator().manual_seed(info.seed)):
                 init_fn(info.id)
         except BaseException as error:  # noqa: BLE001  # it is the consumer's to see
-            failure = error
+            failure = [error]
     while (job := jobs.get()) is not None:
         future, fn, args = job
         if future.set_running_or_notify_cancel():
             try:
                 if failure is not None:
-                    raise failure
+                    # Popped, because its traceback will hold the consumer, who must not be held.
+                    raise failure.pop() if failure else RuntimeError("worker_init_fn failed before")
                 future.set_result(fn(*args))
             except BaseException as error:  # noqa: BLE001  # as above
                 error.add_note(f"(raised in {threading.current_thread().name})")

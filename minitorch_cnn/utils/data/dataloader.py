@@ -282,6 +282,8 @@ class _ThreadedEpoch(_Epoch):
             if future.done():
                 self._pending.popleft()
             raise
+        finally:
+            del future  # its exception's traceback holds this frame: no cycle, so workers go at once
         self._pending.popleft()
         self._submit()
         return batch

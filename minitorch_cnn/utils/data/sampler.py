@@ -118,7 +118,8 @@ class WeightedRandomSampler(Sampler[int]):
 
     Errors: ValueError for ``weights`` that are not 1-d and for a bad ``num_samples`` or
     ``replacement``; RuntimeError when iterated, as PyTorch's multinomial: weights negative,
-    infinite, NaN or all zero, or fewer non-zero weights than samples without replacement.
+    infinite, NaN or all zero, or more samples than weights without replacement (where a weight of
+    0 comes after all others).
     """
 
     def __init__(
@@ -146,15 +147,17 @@ class WeightedRandomSampler(Sampler[int]):
             raise RuntimeError("weights contain inf, nan or an element < 0")
         if total <= 0:
             raise RuntimeError("invalid multinomial distribution (sum of weights <= 0)")
-        if not self.replacement and self.num_samples > np.count_nonzero(weights):
+        if not self.replacement and self.num_samples > len(weights):
             raise RuntimeError(
-                f"cannot draw {self.num_samples} samples without replacement: only"
-                f" {np.count_nonzero(weights)} of {len(weights)} weights are not zero"
+                f"cannot draw {self.num_samples} samples of {len(weights)} without replacement"
             )
-        generator = self.generator or default_generator
-        chosen = generator.numpy.choice(
-            len(weights), self.num_samples, self.replacement, weights / total
-        )
+        generator = (self.generator or default_generator).numpy
+        if self.replacement:
+            chosen = generator.choice(len(weights), self.num_samples, p=weights / total)
+        else:
+            # Exponential clocks of rates ``weights`` ring in the order of successive draws.
+            rings = generator.exponential(size=len(weights)) / np.maximum(weights, 1e-300)
+            chosen = rings.argsort()[: self.num_samples]
         yield from chosen.tolist()
 
     def __len__(self) -> int:
