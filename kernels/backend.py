@@ -1,13 +1,17 @@
-"""Which array module an array belongs to, and how many threads work: the seam for two backends.
+"""Which array module an array belongs to, how memory is asked for, and how many threads work.
 
-This file and ``jit.py`` (how a loop nest becomes machine code) are all that a GPU has to change.
+The seam for two backends: this file and ``jit.py`` (how a loop nest becomes machine code) are all
+that a GPU has to change.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import sys
 import threading
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -23,6 +27,10 @@ _threads: int | None = None
 parallel_lock = threading.Lock()
 
 
+class OutOfMemoryError(MemoryError, RuntimeError):
+    """More memory than this machine has was asked for (PyTorch's answer is a RuntimeError)."""
+
+
 def array_module(x: Array) -> ModuleType:
     """numpy or cupy: the module that ``x`` is an array of."""
     if isinstance(x, np.ndarray):
@@ -30,14 +38,49 @@ def array_module(x: Array) -> ModuleType:
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 
-def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
-    """An uninitialised C-contiguous array where ``like`` lives, of its dtype unless told."""
-    return array_module(like).empty(shape, like.dtype if dtype is None else dtype)
+def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") -> Array:
+    """An uninitialised C-contiguous array where ``like`` lives, of its dtype unless told.
+
+    Raises OutOfMemoryError, naming ``op`` and the shape, for more than the machine's memory: Linux
+    would grant it, and end the process once it is written to.
+    """
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
+    check_memory(shape, dtype, op)
+    return array_module(like).empty(shape, dtype)
+
+
+def check_memory(shape: tuple[int, ...], dtype: Any, op: str = "") -> None:
+    """Raise OutOfMemoryError if an array of this shape can never fit into memory."""
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if nbytes > 1 << 26 and nbytes > memory_limit():
+        raise OutOfMemoryError(
+            f"{op + '(): ' if op else ''}can't allocate memory: an array of shape {list(shape)}"
+            f" ({np.dtype(dtype)}) takes {nbytes / 2**30:,.1f} GiB, this machine has"
+            f" {memory_limit() / 2**30:,.1f} GiB"
+        )
+
+
+@functools.cache
+def memory_limit() -> int:
+    """Bytes that this process can ever have: physical memory, or its container's share of it."""
+    limits = [sys.maxsize]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups, version 2 and 1
+        try:
+            text = (Path("/sys/fs/cgroup") / name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
 
 
 def contiguous(x: Array) -> Array:
     """``x`` itself if C-contiguous and aligned, else a copy: kernels see plain memory only."""
-    return array_module(x).ascontiguousarray(x)
+    if x.flags.c_contiguous and (not isinstance(x, np.ndarray) or x.flags.aligned):
+        return x
+    return x.copy(order="C")
 
 
 def available_cores() -> int:
@@ -49,13 +92,21 @@ def available_cores() -> int:
 
 
 def get_num_threads() -> int:
-    """Threads that a kernel may use."""
-    return _threads or available_cores()
+    """Threads that a kernel may use: the cores there are, or ``OMP_NUM_THREADS``, unless set."""
+    if _threads is not None:
+        return _threads
+    wish = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wish) if wish.isdigit() and int(wish) > 0 else available_cores()
 
 
 def set_num_threads(n: int) -> None:
-    """Let kernels use ``n`` threads (at most the cores there are). Results do not depend on it."""
+    """Let kernels use ``n`` threads (in effect at most the cores there are).
+
+    Results do not depend on it: every kernel gives the same bits at any number of threads.
+    """
     global _threads
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, int):
+        raise RuntimeError(f"set_num_threads expects an int, but got {type(n).__name__}")
+    if n < 1:
         raise RuntimeError(f"set_num_threads expects a positive integer, got {n!r}")
-    _threads = min(n, available_cores())
+    _threads = n

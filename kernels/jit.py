@@ -2,187 +2,153 @@
 
 A kernel is a plain function over arrays and numbers whose outer loop is a ``prange``; every output
 element is written by exactly one iteration, so the bits do not depend on the number of threads.
-Calling it compiles it once per argument types (kept in a per-user cache) and runs it in parallel,
-or serially when the arrays are too small to pay for waking the other threads.
+Calling it compiles it once per argument types (kept in a per-user cache, see ``cache.py``) and runs
+it on all threads, or on one where the arrays are too small to pay for waking the others.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import backend
 
-try:
-    import numba
-    from numba import prange
-except ImportError:
-    if backend.cpu_backend == "numba":
+if backend.cpu_backend == "numba":
+    try:
+        import numba
+        from numba import prange
+    except ImportError as error:
         raise ImportError(
-            "Numba cannot be imported: pip install numba, or set MINITORCH_CNN_CPU=numpy to run"
-            " the (slower) plain-NumPy kernels"
-        ) from None
+            f"Numba cannot be imported ({error}): pip install numba, or set MINITORCH_CNN_CPU=numpy"
+            " to run the (slower) plain-NumPy kernels"
+        ) from error
+    if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
+        # OpenMP wakes threads fastest, and lets several Python threads run kernels at once.
+        numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+else:
     numba, prange = None, range
 
-__all__ = ["Kernel", "inline", "kernel", "prange"]
+__all__ = ["Kernel", "inline", "kernel", "numba", "prange"]
 
 # No nnan / ninf: NaN and infinity must travel through every kernel.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
-# Below this many array elements, waking threads costs more than it saves (measured: about 50 us
-# of work).
-PARALLEL_ABOVE = 1 << 14
-
-
-def cache_directory() -> Path | None:
-    """Where compiled kernels are kept, or None if no directory is writable."""
-    chosen = os.environ.get("MINITORCH_CNN_CACHE") or os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        directory = Path(chosen)
-    else:
-        import platformdirs
-
-        directory = Path(platformdirs.user_cache_dir("minitorch_cnn"))
-    directory = directory / f"numba-{numba.__version__}"
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = directory / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError:
-        return None
-    return directory
-
-
-@contextlib.contextmanager
-def _cache_in(directory: Path | None) -> Iterator[None]:
-    """Numba reads its cache directory from a global: set it for our kernels only."""
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory)
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = previous
-
-
-def _compile(fn: Callable[..., Any], **options: Any) -> Any:
-    options = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", **options}
-    directory = cache_directory()
-    if directory is not None:
-        with contextlib.suppress(RuntimeError), _cache_in(directory):
-            return numba.njit(fn, cache=True, **options)
-    return numba.njit(fn, **options)
-
-
-def inline(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """A helper called from kernels (a CUDA ``__device__`` function); options are Numba's."""
-    if fn is None:
-        return lambda f: inline(f, **options)
-    return fn if numba is None else _compile(fn, **options)
+OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+# Below this many elements in the largest array, waking threads costs more than it saves: 2
+# microseconds on an idle machine, 50 and more on a busy one.
+PARALLEL_ABOVE = 1 << 15
 
 
 class Kernel:
     """A loop nest and its whole-array NumPy twin; calling it picks by backend and size."""
 
-    def __init__(self, fn: Callable[..., None], numpy: Callable[..., None] | None) -> None:
+    def __init__(
+        self, fn: Callable[..., None], numpy: Callable[..., None], parallel_above: int
+    ) -> None:
         self.fn = fn
         self.numpy = numpy
+        self.parallel_above = parallel_above
         functools.update_wrapper(self, fn)
+
+    @functools.cached_property
+    def compiled(self) -> Any:
+        return _compile(self.fn, parallel=True)
 
     @functools.cached_property
     def serial(self) -> Any:
         return _compile(self.fn)
 
-    @functools.cached_property
-    def parallel(self) -> Any:
-        return _compile(self.fn, parallel=True)
-
     def __call__(self, *args: Any) -> None:
-        if backend.cpu_backend == "numpy" and self.numpy is not None:
+        if backend.cpu_backend == "numpy":
             self.numpy(*args)
-        elif numba is None:
+        elif numba is None or numba.config.DISABLE_JIT:
             self.fn(*args)
-        elif (
-            backend.get_num_threads() == 1
-            or max((a.size for a in args if isinstance(a, np.ndarray)), default=0) < PARALLEL_ABOVE
-        ):
-            _run(self, "serial", args)
+        elif _State.forked:
+            self.serial(*map(_writeable, args))
         else:
-            with _threads():
-                _run(self, "parallel", args)
+            largest = max((a.size for a in args if isinstance(a, np.ndarray)), default=0)
+            _launch(
+                self.compiled,
+                [_writeable(a) for a in args],
+                1 if largest < self.parallel_above else backend.get_num_threads(),
+            )
 
 
-def kernel(numpy: Callable[..., None] | None = None) -> Callable[[Callable[..., None]], Kernel]:
-    """``@kernel(numpy=twin)``: see :class:`Kernel`."""
-    return lambda fn: Kernel(fn, numpy)
+def kernel(
+    numpy: Callable[..., None], parallel_above: int = PARALLEL_ABOVE
+) -> Callable[[Callable[..., None]], Kernel]:
+    """``@kernel(numpy=twin)``: see :class:`Kernel`. A loop with much work per element of its arrays
+    is worth several threads above a smaller ``parallel_above`` elements."""
+    return lambda fn: Kernel(fn, numpy, parallel_above)
 
 
-def _run(k: Kernel, which: str, args: tuple[Any, ...]) -> None:
-    try:
-        getattr(k, which)(*args)
-    except OSError:
-        # Numba compiled, and could not store the result (full disk, cache removed meanwhile).
-        compiled = numba.njit(
-            k.fn, nogil=True, fastmath=FASTMATH, error_model="numpy", parallel=which == "parallel"
-        )
-        setattr(k, which, compiled)
+def inline(fn: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """A helper called from kernels (a CUDA ``__device__`` function); options are Numba's."""
+    if fn is None:
+        return functools.partial(inline, **options)
+    if numba is None:
+        return fn
+    return numba.njit(fn, no_cpython_wrapper=True, no_cfunc_wrapper=True, **(OPTIONS | options))
+
+
+def _compile(fn: Callable[..., Any], **options: Any) -> Any:
+    from .cache import KernelCache
+
+    options = OPTIONS | options
+    dispatcher = numba.njit(fn, **options)
+    dispatcher._cache = KernelCache(dispatcher.py_func, options)
+    return dispatcher
+
+
+class _State(threading.local):
+    """Numba's thread count belongs to the calling thread; setting it costs as much as a launch."""
+
+    threads = 0
+    # Shared by all threads, as class attributes:
+    launched = False
+    reentrant = False
+    forked = False
+
+
+_state = _State()
+
+
+def _launch(compiled: Any, args: list[Any], threads: int) -> None:
+    threads = min(threads, numba.config.NUMBA_NUM_THREADS)
+    if _state.threads != threads:
+        numba.set_num_threads(threads)
+        _state.threads = threads
+    if _State.reentrant:
         compiled(*args)
+        return
+    # Numba's fallback layer, workqueue, aborts the process if two threads launch at once.
+    with backend.parallel_lock:
+        _State.launched = True
+        compiled(*args)
+        _State.reentrant = numba.threading_layer() != "workqueue"
 
 
-@contextlib.contextmanager
-def _threads() -> Iterator[None]:
-    """Numba's thread count is per calling thread; its workqueue layer allows one launch at a time."""
-    numba.set_num_threads(min(backend.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    with contextlib.ExitStack() as stack:
-        if not _layer_is_reentrant():
-            stack.enter_context(backend.parallel_lock)
-        yield
+def _writeable(a: Any) -> Any:
+    """Numba compiles anew for read-only arrays; kernels do not write to their inputs anyway."""
+    if isinstance(a, np.ndarray) and not a.flags.writeable:
+        return np.asarray(_Memory(a))
+    return a
 
 
-@functools.cache
-def _known_layer() -> str:
-    return str(numba.threading_layer())
+class _Memory:
+    def __init__(self, a: np.ndarray[Any, Any]) -> None:
+        self.keep = a
+        self.__array_interface__ = a.__array_interface__ | {"data": (a.ctypes.data, False)}
 
 
-def _layer_is_reentrant() -> bool:
-    try:
-        return _known_layer() != "workqueue"
-    except ValueError:  # not chosen before the first parallel launch
-        return False
+def _after_fork_in_child() -> None:
+    # The threads stayed in the parent, and OpenMP would end a child that calls for them.
+    _State.forked = _State.launched
 
 
-class _Announce:
-    """Say what is being compiled when the user has waited longer than a second for it."""
-
-    def __init__(self) -> None:
-        self.timers: list[threading.Timer] = []
-
-    def on_start(self, event: Any) -> None:
-        name = getattr(event.data["dispatcher"], "__name__", "a kernel")
-        timer = threading.Timer(
-            1.0, lambda: print(f"compiling {name} (once; cached afterwards) ...", file=sys.stderr)
-        )
-        timer.daemon = True
-        self.timers.append(timer)
-        timer.start()
-
-    def on_end(self, event: Any) -> None:
-        if self.timers:
-            self.timers.pop().cancel()
-
-    def notify(self, event: Any) -> None:
-        (self.on_start if event.is_start else self.on_end)(event)
-
-
-if numba is not None and not numba.config.DISABLE_JIT:
-    from numba.core import event as _event
-
-    _event.Listener.register(_Announce)
-    _event.register("numba:compile", _Announce())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
