@@ -58,6 +58,9 @@ GradFn: TypeAlias = Callable[[Array], Array | None]
 _order = itertools.count()
 
 
+_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}  # an in-place result may be stored if it is no higher
+
+
 class Node:
     """One application of an op: its name and settings, and an edge for each input to inform.
 
@@ -337,7 +340,7 @@ class Tensor:
                 f"output with shape {list(self.shape)} doesn't match the broadcast shape"
                 f" {list(y.shape)}: an in-place operation can't change its tensor's shape"
             )
-        if y.dtype != self.array.dtype and not np.can_cast(y.dtype, self.array.dtype, "same_kind"):
+        if _CATEGORY[y.dtype.kind] > _CATEGORY[self.array.dtype.kind]:
             raise RuntimeError(
                 f"result type {from_numpy_dtype(y.dtype)} can't be cast to the desired output type"
                 f" {self.dtype} in place; compute a new tensor instead"
@@ -473,7 +476,7 @@ def as_array(y: Any) -> Array:
 
 def memory_of(array: Array) -> Array:
     """The array that owns the memory of this one."""
-    while type(array.base) is type(array):
+    while hasattr(array.base, "base"):  # an array, or what as_strided puts between two arrays
         array = array.base
     return array
 
