@@ -102,7 +102,7 @@ def _walk(
             continue
         if node.edges is None:
             raise RuntimeError(_second_time(repr(node.name)))
-        _check_saved(node)
+        check_versions(f"{node.name!r} (output {list(node.shape)})", node.saved)
         for target, grad in node.edges:
             if wanted is None or target in wanted or target in (runs or ()):
                 g = grad(gy)
@@ -179,14 +179,15 @@ def _second_time(what: str) -> str:
     )
 
 
-def _check_saved(node: Node) -> None:
-    for counter, version in node.saved:
+def check_versions(who: str, saved: Sequence[tuple[list[int], int]]) -> None:
+    """RuntimeError if memory that ``who`` saved has been written to since."""
+    for counter, version in saved:
         if counter[0] != version:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an"
-                f" inplace operation: {node.name!r} (output {list(node.shape)}) saved it at version"
-                f" {version}, it is now at version {counter[0]}. Write y = x + 1 instead of"
-                " x += 1 (or clone() before the in-place step)."
+                f" inplace operation: {who} saved it at version {version}, it is now at version"
+                f" {counter[0]}. Write y = x + 1 instead of x += 1 (or clone() before the in-place"
+                " step)."
             )
 
 

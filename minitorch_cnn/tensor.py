@@ -46,7 +46,8 @@ from .grad_mode import (
 from .size import Size
 
 __all__ = [
-    "Array", "GradFn", "Node", "RemovableHandle", "Tensor", "op", "memory_of",
+    "Array", "GradFn", "Node", "RemovableHandle", "Tensor", "op", "as_array", "check_history",
+    "memory_of",
     "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "is_grad_enabled",
     "is_inference_mode_enabled", "watch", "detect_anomaly",
 ]  # fmt: skip
@@ -442,9 +443,7 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
                 out._counter, out._rewritten, out._seen = x._counter, x._rewritten, x._seen
 
         if mode.grad and grads and not mode.inference:
-            for x in tensors:
-                if x._seen < x._rewritten[0]:
-                    raise RuntimeError(_stale(name, x))
+            check_history(name, tensors)
             edges: list[tuple[Node | Tensor, GradFn]] = [
                 (x.grad_fn or x, grad)
                 for x, grad in zip(inputs, grads, strict=True)
@@ -510,9 +509,13 @@ def _mixed_devices(name: str, tensors: Sequence[Tensor]) -> str:
     )
 
 
-def _stale(name: str, x: Tensor) -> str:
-    return (
-        f"{name}: this tensor of shape {list(x.shape)} shares memory with one that was since"
-        " modified in place while autograd recorded it, so its history is out of date. Use the"
-        " modified tensor, take the view again after the in-place step, or clone() before it."
-    )
+def check_history(name: str, tensors: Iterable[Tensor]) -> None:
+    """RuntimeError if a tensor's values were rewritten, with a graph, through another one."""
+    for x in tensors:
+        if x._seen < x._rewritten[0]:
+            raise RuntimeError(
+                f"{name}: this tensor of shape {list(x.shape)} shares memory with one that was"
+                " since modified in place while autograd recorded it, so its history is out of"
+                " date. Use the modified tensor, take the view again after the in-place step, or"
+                " clone() before it."
+            )
