@@ -47,8 +47,8 @@ def matrix_norm(
     *,
     dtype: Any = None,
 ) -> Tensor:
-    """ "fro": sqrt of the sum of squares; 1, -1: the largest, smallest column sum of |A|; inf, -inf:
-    of row sums. 2, -2 and "nuc" raise NotImplementedError."""
+    """A norm over two dims: Frobenius's; for 1 (-1) the largest (smallest) column sum of |A|;
+    for inf (-inf) of its row sums. 2, -2 and "nuc" raise NotImplementedError."""
     x = check_tensor("linalg.matrix_norm", A, "A")
     if ord == "fro":
         return vector_norm(x, 2, dim, keepdim, dtype=dtype)

@@ -73,7 +73,7 @@ LAYOUTS = ("contiguous", "transposed", "strided", "reversed")
 
 def with_layout(x: np.ndarray, layout: str) -> np.ndarray:
     """The same values in another memory order. ``reversed`` has negative strides."""
-    if layout == "transposed":
+    if layout == "transposed" and x.ndim:
         return np.asfortranarray(x)
     if layout == "strided" and x.ndim:
         wide = np.full((*x.shape[:-1], 2 * x.shape[-1]), np.nan if x.dtype.kind == "f" else 0)

@@ -57,7 +57,7 @@ def _run_ours(case: Case, arrays: list[np.ndarray], settings: dict[str, Any]) ->
 
 def _run_torch(case: Case, arrays: list[np.ndarray], settings: dict[str, Any]) -> Any:
     inputs = [
-        torch.tensor(np.ascontiguousarray(x), requires_grad=_floating(x) and case.differentiable)
+        torch.tensor(x.copy(), requires_grad=_floating(x) and case.differentiable)
         for x in arrays
     ]
     return inputs, case.theirs(*inputs, **settings)

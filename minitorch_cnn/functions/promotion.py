@@ -28,6 +28,7 @@ BOOL, INT64, FLOAT16, FLOAT32, FLOAT64 = map(
     np.dtype, ("bool", "int64", "float16", "float32", "float64")
 )
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
+_LIMIT = 2**63
 _LONG_NAMES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
     "int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double",
@@ -96,7 +97,7 @@ def operand(name: str, x: Any, position: int = 2) -> Any:
     if isinstance(x, np.generic):
         x = x.item()
     if isinstance(x, int):
-        if not -(2**63) <= x < 2**63:
+        if not -_LIMIT <= x < _LIMIT:
             raise OverflowError(f"{name}(): {x} does not fit in int64")
         return x
     if not isinstance(x, float):
@@ -153,7 +154,9 @@ def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tens
             if isinstance(b, Tensor):
                 if b.array.dtype is d:
                     return fn(a, b, **settings)  # type: ignore[no-any-return]
-            elif type(b) is float and (d is FLOAT32 or d is FLOAT64):
+            elif (d is FLOAT32 or d is FLOAT64) and (
+                type(b) is float or (type(b) is int and -_LIMIT <= b < _LIMIT)
+            ):
                 return fn(a, b, **settings)  # type: ignore[no-any-return]
         name = fn.__name__
         a, b = operand(name, a, 1), operand(name, b, 2)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import as_numpy_dtype
-from ..ops import basic, reduce
+from ..ops import compare, reduce
 from ..tensor import Tensor
 from . import pointwise
 from .arguments import check_tensor, wrap_dim
@@ -56,10 +56,10 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
 @numpy_names
 def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum of the elements that are not NaN."""
-    x = check_tensor("nansum", input)
-    if x.array.dtype.kind == "f":
-        x = basic.where(Tensor._wrap(np.isnan(x.array)), 0.0, x)
-    return sum(x, dim, keepdim, dtype=dtype)
+    x, settings = _setup("nansum", input, dim, keepdim, dtype)
+    if x.array.dtype.kind != "f":
+        return sum(x, dim, keepdim, dtype=dtype)
+    return reduce.nansum(x, **settings)  # type: ignore[no-any-return]
 
 
 @numpy_names
@@ -83,7 +83,7 @@ def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: An
             "nanmean(): expected input to have floating point or complex dtype but got"
             f" {dtype_name(x.array.dtype)}"
         )
-    known = reduce.sum(Tensor._wrap(~np.isnan(x.array)), **settings)
+    known = reduce.sum(compare.eq(x, x), **settings)
     return pointwise.div(nansum(x, dim, keepdim), known)
 
 
@@ -217,18 +217,20 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 @numpy_names
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """No element is zero (true of none): bool, but uint8 for uint8."""
-    x, settings = _setup("all", input, dim, keepdim)
-    return _truth(x, reduce.all(x, **settings))
+    return _truth("all", reduce.all, input, dim, keepdim)
 
 
 @numpy_names
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Some element is nonzero (false of none): bool, but uint8 for uint8."""
-    x, settings = _setup("any", input, dim, keepdim)
-    return _truth(x, reduce.any(x, **settings))
+    return _truth("any", reduce.any, input, dim, keepdim)
 
 
-def _truth(x: Tensor, y: Tensor) -> Tensor:
+def _truth(name: str, fn: Any, input: Any, dim: Any, keepdim: Any) -> Tensor:
+    x, settings = _setup(name, input, dim, keepdim)
+    if dim == () or dim == []:  # here, unlike elsewhere, PyTorch means no dim at all
+        settings["axes"] = ()
+    y = fn(x, **settings)
     return to_dtype(y, x.array.dtype) if x.array.dtype == np.uint8 else y  # type: ignore[no-any-return]
 
 

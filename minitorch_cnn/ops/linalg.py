@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ def product(a: Array, b: Array) -> Array:
     if a.dtype == np.float16:
         return product(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
     if b.ndim == 2 and a.ndim > 2:
-        rows = product(a.reshape(-1, a.shape[-1]), b)
-        return rows.reshape(a.shape[:-1] + b.shape[-1:])
+        return product(_rows(a), b).reshape(a.shape[:-1] + b.shape[-1:])
     return np.matmul(a, b)
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _transposed(x: Array) -> Array:
@@ -45,8 +49,7 @@ def matmul(a: Array, b: Array, /) -> Any:
     def grad_b(gy: Array) -> Array:
         gy = gy.reshape(full)
         if right.ndim == 2 and left.ndim > 2:
-            columns = left.reshape(-1, left.shape[-1])
-            return product(columns.T, gy.reshape(-1, full[-1])).reshape(b_shape)
+            return product(_rows(left).T, _rows(gy)).reshape(b_shape)
         return sum_to(product(_transposed(left), gy), right.shape).reshape(b_shape)
 
     return y, (grad_a, grad_b)

@@ -42,6 +42,14 @@ def sum(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
 
 
 @op
+def nansum(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
+    """y = the sum of the elements that are not NaN."""
+    known, kept = ~np.isnan(x), kept_shape(x.shape, axes)
+    y = sum_along(np.asarray(np.where(known, x, 0)), axes, keepdims)
+    return y, (lambda gy: gy.reshape(kept) * known,)
+
+
+@op
 def mean(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
     """y = the sum over the number of elements; NaN of none."""
     shape, kept, n = x.shape, kept_shape(x.shape, axes), count(x.shape, axes)
