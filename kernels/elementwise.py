@@ -1,0 +1,402 @@
+"""Activations and their gradients: one number in, one number out, each element on its own.
+
+Each function of x has a kernel, the kernel of its gradient (named ``*_grad``) and both once more as
+whole-array NumPy. Call them through :func:`apply`, which allocates the result and takes arrays of
+any shape, layout and floating dtype. Cost: one pass over memory; ``exp`` and ``tanh`` cost as much
+as about four multiplications per element, because ``scalar.py`` keeps them vectorised.
+
+``max(v, 0)`` is v where v is NaN; ``max(0, v)`` would be 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .backend import Array, contiguous, empty
+from .jit import Kernel, kernel, prange
+from .scalar import ERFC_FIT, ONE_OVER_SQRT_2PI, SQRT_HALF
+from .scalar import exp as _exp
+from .scalar import expm1_negative as _expm1_negative
+from .scalar import log1p_of_exp_negative as _log1p_of_exp_negative
+from .scalar import normal_cdf as _normal_cdf
+from .scalar import normal_pdf as _normal_pdf
+from .scalar import sigmoid as _sigmoid
+from .scalar import tanh as _tanh
+from .scalar import tanh_of_softplus as _tanh_of_softplus
+
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+GELU_CUBIC = 0.044715
+
+
+def apply(k: Kernel, *arrays: Array, settings: tuple[float, ...] = ()) -> Array:
+    """``k(*arrays, y, *settings)`` with a new y; float16 is computed in float32.
+
+    Settings take the arrays' dtype, so that a float32 kernel has no float64 in it.
+    """
+    x = arrays[0]
+    if x.dtype == np.float16:
+        return apply(k, *(a.astype(np.float32) for a in arrays), settings=settings).astype(x.dtype)
+    y = empty(x.shape, x)
+    if y.size:
+        flat = (contiguous(a).reshape(-1) for a in arrays)
+        k(*flat, y.reshape(-1), *(x.dtype.type(s) for s in settings))
+    return y
+
+
+def _relu_numpy(x: Array, y: Array) -> None:
+    np.maximum(x, 0, out=y)
+
+
+@kernel(numpy=_relu_numpy)
+def relu(x: Array, y: Array) -> None:
+    """y = max(x, 0); NaN stays NaN."""
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        y[i] = max(x[i], zero)
+
+
+def _relu_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
+    gx[:] = gy
+    gx[y <= 0] = 0
+
+
+@kernel(numpy=_relu_grad_numpy)
+def relu_grad(y: Array, gy: Array, gx: Array) -> None:
+    """gx = gy where y > 0 (so x is not kept), else 0."""
+    zero = y.dtype.type(0)
+    for i in prange(y.size):
+        gx[i] = zero if y[i] <= zero else gy[i]
+
+
+def _leaky_relu_numpy(x: Array, y: Array, slope: float) -> None:
+    np.multiply(x, slope, out=y)
+    np.copyto(y, x, where=x > 0)
+
+
+@kernel(numpy=_leaky_relu_numpy)
+def leaky_relu(x: Array, y: Array, slope: float) -> None:
+    """y = x for x > 0, else slope x."""
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        y[i] = x[i] if x[i] > zero else x[i] * slope
+
+
+def _leaky_relu_grad_numpy(x: Array, gy: Array, gx: Array, slope: float) -> None:
+    np.multiply(gy, slope, out=gx)
+    np.copyto(gx, gy, where=x > 0)
+
+
+@kernel(numpy=_leaky_relu_grad_numpy)
+def leaky_relu_grad(x: Array, gy: Array, gx: Array, slope: float) -> None:
+    """gx = gy for x > 0, else slope gy."""
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        gx[i] = gy[i] if x[i] > zero else gy[i] * slope
+
+
+def _clip_numpy(x: Array, y: Array, low: float, high: float) -> None:
+    np.clip(x, low, high, out=y)
+
+
+@kernel(numpy=_clip_numpy)
+def clip(x: Array, y: Array, low: float, high: float) -> None:
+    """y = min(max(x, low), high); NaN stays NaN."""
+    for i in prange(x.size):
+        y[i] = min(max(x[i], low), high)
+
+
+def _clip_grad_numpy(x: Array, gy: Array, gx: Array, low: float, high: float) -> None:
+    gx[:] = np.where((x > low) & (x < high), gy, 0)
+
+
+@kernel(numpy=_clip_grad_numpy)
+def clip_grad(x: Array, gy: Array, gx: Array, low: float, high: float) -> None:
+    """gx = gy where low < x < high, 0 from the bounds on."""
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        gx[i] = gy[i] if x[i] > low and x[i] < high else zero
+
+
+def _hardsigmoid_numpy(x: Array, y: Array) -> None:
+    y[:] = np.clip(x + 3, 0, 6) / 6
+
+
+@kernel(numpy=_hardsigmoid_numpy)
+def hardsigmoid(x: Array, y: Array) -> None:
+    """y = min(max(x + 3, 0), 6) / 6."""
+    T = x.dtype.type
+    for i in prange(x.size):
+        y[i] = min(max(x[i] + T(3), T(0)), T(6)) / T(6)
+
+
+def _hardsigmoid_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
+    gx[:] = np.where((x > -3) & (x < 3), gy / 6, 0)
+
+
+@kernel(numpy=_hardsigmoid_grad_numpy)
+def hardsigmoid_grad(x: Array, gy: Array, gx: Array) -> None:
+    """gx = gy / 6 where -3 < x < 3, else 0."""
+    T = x.dtype.type
+    for i in prange(x.size):
+        gx[i] = gy[i] / T(6) if x[i] > T(-3) and x[i] < T(3) else T(0)
+
+
+def _hardswish_numpy(x: Array, y: Array) -> None:
+    y[:] = x * np.clip(x + 3, 0, 6) / 6
+
+
+@kernel(numpy=_hardswish_numpy)
+def hardswish(x: Array, y: Array) -> None:
+    """y = x hardsigmoid(x)."""
+    T = x.dtype.type
+    for i in prange(x.size):
+        y[i] = x[i] * min(max(x[i] + T(3), T(0)), T(6)) / T(6)
+
+
+def _hardswish_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
+    np.multiply(gy, x / 3 + 0.5, out=gx)
+    np.copyto(gx, gy, where=x >= 3)
+    gx[x <= -3] = 0
+
+
+@kernel(numpy=_hardswish_grad_numpy)
+def hardswish_grad(x: Array, gy: Array, gx: Array) -> None:
+    """gx = 0 for x <= -3, gy for x >= 3, (x / 3 + 1/2) gy between."""
+    T = x.dtype.type
+    for i in prange(x.size):
+        slope = x[i] / T(3) + T(0.5)
+        slope = T(0) if x[i] <= T(-3) else (T(1) if x[i] >= T(3) else slope)
+        gx[i] = gy[i] * slope
+
+
+def _sigmoid_of(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e).astype(x.dtype) / (1 + e)
+
+
+def _sigmoid_numpy(x: Array, y: Array) -> None:
+    y[:] = _sigmoid_of(x)
+
+
+@kernel(numpy=_sigmoid_numpy)
+def sigmoid(x: Array, y: Array) -> None:
+    """y = 1 / (1 + e^-x), the sigmoid."""
+    for i in prange(x.size):
+        y[i] = _sigmoid(x[i])
+
+
+def _sigmoid_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
+    np.multiply(gy * (1 - y), y, out=gx)
+
+
+@kernel(numpy=_sigmoid_grad_numpy)
+def sigmoid_grad(y: Array, gy: Array, gx: Array) -> None:
+    """gx = gy y (1 - y)."""
+    one = y.dtype.type(1)
+    for i in prange(y.size):
+        gx[i] = gy[i] * (one - y[i]) * y[i]
+
+
+def _tanh_numpy(x: Array, y: Array) -> None:
+    np.tanh(x, out=y)
+
+
+@kernel(numpy=_tanh_numpy)
+def tanh(x: Array, y: Array) -> None:
+    """y = tanh x."""
+    for i in prange(x.size):
+        y[i] = _tanh(x[i])
+
+
+def _tanh_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
+    np.multiply(gy, 1 - y * y, out=gx)
+
+
+@kernel(numpy=_tanh_grad_numpy)
+def tanh_grad(y: Array, gy: Array, gx: Array) -> None:
+    """gx = gy (1 - y^2)."""
+    one = y.dtype.type(1)
+    for i in prange(y.size):
+        gx[i] = gy[i] * (one - y[i] * y[i])
+
+
+def _silu_numpy(x: Array, y: Array) -> None:
+    np.multiply(x, _sigmoid_of(x), out=y)
+
+
+@kernel(numpy=_silu_numpy)
+def silu(x: Array, y: Array) -> None:
+    """y = x sigmoid(x)."""
+    for i in prange(x.size):
+        y[i] = x[i] * _sigmoid(x[i])
+
+
+def _silu_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
+    s = _sigmoid_of(x)
+    np.multiply(gy, s * (1 + x * (1 - s)), out=gx)
+
+
+@kernel(numpy=_silu_grad_numpy)
+def silu_grad(x: Array, gy: Array, gx: Array) -> None:
+    """gx = gy s (1 + x (1 - s)), s = sigmoid(x)."""
+    one = x.dtype.type(1)
+    for i in prange(x.size):
+        s = _sigmoid(x[i])
+        gx[i] = gy[i] * s * (one + x[i] * (one - s))
+
+
+def _tanh_of_softplus_of(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    top = np.where(x >= 0, 1 + 2 * e, e * (e + 2))
+    return top / (top + np.where(x >= 0, 2 * e * e, 2))
+
+
+def _mish_numpy(x: Array, y: Array) -> None:
+    np.multiply(x, _tanh_of_softplus_of(x), out=y)
+
+
+@kernel(numpy=_mish_numpy)
+def mish(x: Array, y: Array) -> None:
+    """y = x tanh(log(1 + e^x))."""
+    for i in prange(x.size):
+        y[i] = x[i] * _tanh_of_softplus(x[i])
+
+
+def _mish_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
+    t = _tanh_of_softplus_of(x)
+    np.multiply(gy, t + x * (1 - t * t) * _sigmoid_of(x), out=gx)
+
+
+@kernel(numpy=_mish_grad_numpy)
+def mish_grad(x: Array, gy: Array, gx: Array) -> None:
+    """gx = gy (t + x (1 - t^2) sigmoid(x)), t = tanh(log(1 + e^x))."""
+    one = x.dtype.type(1)
+    for i in prange(x.size):
+        t = _tanh_of_softplus(x[i])
+        gx[i] = gy[i] * (t + x[i] * (one - t * t) * _sigmoid(x[i]))
+
+
+def _normal_cdf_of(x: Array) -> Array:
+    """The kernel's formula in float32; Python's erfc, one number at a time, in float64."""
+    z = np.abs(x) * x.dtype.type(SQRT_HALF)
+    if x.dtype == np.float32:
+        t = 1 / (1 + 0.5 * z)
+        tail = 0.5 * t * np.exp(np.polyval(np.array(ERFC_FIT, x.dtype), t) - z * z)
+    else:
+        tail = 0.5 * np.array([math.erfc(v) for v in z.tolist()])
+    return np.where(x < 0, tail, 1 - tail)
+
+
+def _gelu_numpy(x: Array, y: Array) -> None:
+    np.multiply(x, _normal_cdf_of(x), out=y)
+
+
+@kernel(numpy=_gelu_numpy)
+def gelu(x: Array, y: Array) -> None:
+    """y = x P(a standard normal number is below x)."""
+    for i in prange(x.size):
+        y[i] = x[i] * _normal_cdf(x[i])
+
+
+def _gelu_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
+    density = np.exp(-0.5 * x * x) * x.dtype.type(ONE_OVER_SQRT_2PI)
+    np.multiply(gy, _normal_cdf_of(x) + x * density, out=gx)
+
+
+@kernel(numpy=_gelu_grad_numpy)
+def gelu_grad(x: Array, gy: Array, gx: Array) -> None:
+    """gx = gy (cdf(x) + x pdf(x)) of the standard normal distribution."""
+    for i in prange(x.size):
+        gx[i] = gy[i] * (_normal_cdf(x[i]) + x[i] * _normal_pdf(x[i]))
+
+
+def _gelu_tanh_numpy(x: Array, y: Array) -> None:
+    c = x.dtype.type(SQRT_2_OVER_PI)
+    np.multiply(0.5 * x, 1 + np.tanh(c * (x + GELU_CUBIC * x * x * x)), out=y)
+
+
+@kernel(numpy=_gelu_tanh_numpy)
+def gelu_tanh(x: Array, y: Array) -> None:
+    """y = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), close to gelu."""
+    T = x.dtype.type
+    for i in prange(x.size):
+        v = x[i]
+        t = _tanh(T(SQRT_2_OVER_PI) * (v + T(GELU_CUBIC) * v * v * v))
+        y[i] = T(0.5) * v * (T(1) + t)
+
+
+def _gelu_tanh_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
+    c = x.dtype.type(SQRT_2_OVER_PI)
+    t = np.tanh(c * (x + GELU_CUBIC * x * x * x))
+    slope = 0.5 * x * (1 - t * t) * c * (1 + 3 * GELU_CUBIC * x * x)
+    np.multiply(gy, 0.5 * (1 + t) + slope, out=gx)
+
+
+@kernel(numpy=_gelu_tanh_grad_numpy)
+def gelu_tanh_grad(x: Array, gy: Array, gx: Array) -> None:
+    """gx = gy ((1 + t) / 2 + x / 2 (1 - t^2) t'), t = tanh(...) of :func:`gelu_tanh`."""
+    T = x.dtype.type
+    for i in prange(x.size):
+        v = x[i]
+        t = _tanh(T(SQRT_2_OVER_PI) * (v + T(GELU_CUBIC) * v * v * v))
+        inner = T(SQRT_2_OVER_PI) * (T(1) + T(3 * GELU_CUBIC) * v * v)
+        gx[i] = gy[i] * (T(0.5) * (T(1) + t) + T(0.5) * v * (T(1) - t * t) * inner)
+
+
+def _softplus_numpy(x: Array, y: Array, beta: float, threshold: float) -> None:
+    z = x * beta
+    y[:] = np.where(z > threshold, x, (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta)
+
+
+@kernel(numpy=_softplus_numpy)
+def softplus(x: Array, y: Array, beta: float, threshold: float) -> None:
+    """y = log(1 + e^(beta x)) / beta, and x where beta x > threshold."""
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        z = x[i] * beta
+        log = _log1p_of_exp_negative(-abs(z)) + max(z, zero)
+        y[i] = x[i] if z > threshold else log / beta
+
+
+def _softplus_grad_numpy(x: Array, gy: Array, gx: Array, beta: float, threshold: float) -> None:
+    z = x * beta
+    gx[:] = np.where(z > threshold, gy, gy * _sigmoid_of(z))
+
+
+@kernel(numpy=_softplus_grad_numpy)
+def softplus_grad(x: Array, gy: Array, gx: Array, beta: float, threshold: float) -> None:
+    """gx = gy sigmoid(beta x), and gy where beta x > threshold."""
+    for i in prange(x.size):
+        z = x[i] * beta
+        gx[i] = gy[i] if z > threshold else gy[i] * _sigmoid(z)
+
+
+def _elu_numpy(x: Array, y: Array, below: float, above: float, inner: float) -> None:
+    y[:] = np.where(x <= 0, np.expm1(np.minimum(x, 0) * inner) * below, x * above)
+
+
+@kernel(numpy=_elu_numpy)
+def elu(x: Array, y: Array, below: float, above: float, inner: float) -> None:
+    """y = above x for x > 0, else below (e^(inner x) - 1)."""
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        curve = below * _expm1_negative(inner * min(x[i], zero))
+        y[i] = curve if x[i] <= zero else above * x[i]
+
+
+def _elu_grad_numpy(
+    x: Array, gy: Array, gx: Array, below: float, above: float, inner: float
+) -> None:
+    slope = np.exp(np.minimum(x, 0) * inner) * (below * inner)
+    np.multiply(gy, np.where(x > 0, above, slope), out=gx)
+
+
+@kernel(numpy=_elu_grad_numpy)
+def elu_grad(x: Array, gy: Array, gx: Array, below: float, above: float, inner: float) -> None:
+    """gx = above gy for x > 0, else below inner e^(inner x) gy."""
+    zero = x.dtype.type(0)
+    for i in prange(x.size):
+        slope = below * inner * _exp(inner * x[i])
+        gx[i] = gy[i] * (above if x[i] > zero else slope)
