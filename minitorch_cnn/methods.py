@@ -1,24 +1,22 @@
 """Attaches the functions of ``functions/`` to Tensor: methods, in-place methods, operators.
 
 A function's first parameter is the tensor, so ``torch.sum(x, 1)`` and ``x.sum(1)`` are one
-function. Each module names its methods in ``METHODS``, and in ``INPLACE`` those that also get a
-version with an underscore, which stores the result in the tensor's own memory (``Tensor._write``).
+function. Each module names its methods in ``METHODS``, in ``INPLACE`` those that also get a version
+with an underscore, which stores the result in the tensor's own memory (``Tensor._write``), and in
+``ONLY_METHODS`` what only the tensor has, by name.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from . import functions as f
-from .functions import comparison, linalg, pointwise, reduction, sorting
 from .tensor import Tensor
 
-MODULES: tuple[ModuleType, ...] = (pointwise, comparison, reduction, sorting, linalg)
 _OPERANDS = (Tensor, int, float, np.ndarray, np.generic)
 
 
@@ -55,6 +53,7 @@ _ARITHMETIC = {
     "add": f.add, "sub": f.sub, "mul": f.mul, "truediv": f.div, "floordiv": f.floor_divide,
     "mod": f.remainder, "pow": f.pow, "and": f.bitwise_and, "or": f.bitwise_or,
     "xor": f.bitwise_xor, "lshift": f.bitwise_left_shift, "rshift": f.bitwise_right_shift,
+    "matmul": f.matmul,
 }  # fmt: skip
 _COMPARISONS = {"eq": f.eq, "ne": f.ne, "lt": f.lt, "le": f.le, "gt": f.gt, "ge": f.ge}
 _UNARY = {"neg": f.neg, "pos": f.positive, "abs": f.abs, "invert": f.bitwise_not}
@@ -62,21 +61,22 @@ _UNARY = {"neg": f.neg, "pos": f.positive, "abs": f.abs, "invert": f.bitwise_not
 
 def attach() -> None:
     """Give Tensor everything it has beyond autograd."""
-    for module in MODULES:
+    for module in f.MODULES:
         for name in module.METHODS:
             setattr(Tensor, name, getattr(module, name))
         for name in module.INPLACE:
             setattr(Tensor, f"{name}_", _in_place(getattr(module, name)))
+        for name, method in getattr(module, "ONLY_METHODS", {}).items():
+            setattr(Tensor, name, method)
     for name, fn in _ARITHMETIC.items():
         setattr(Tensor, f"__{name}__", _operator(fn))
         setattr(Tensor, f"__r{name}__", _operator(fn, swapped=True))
-        setattr(Tensor, f"__i{name}__", _in_place_operator(fn))
+        if name != "matmul":  # its result has another shape
+            setattr(Tensor, f"__i{name}__", _in_place_operator(fn))
     for name, fn in _COMPARISONS.items():
         setattr(Tensor, f"__{name}__", _operator(fn))
-    for name, fn in _UNARY.items():
-        setattr(Tensor, f"__{name}__", fn)
-    Tensor.__matmul__ = _operator(f.matmul)
-    Tensor.__rmatmul__ = _operator(f.matmul, swapped=True)
+    for name, method in _UNARY.items():
+        setattr(Tensor, f"__{name}__", method)
     # NumPy then leaves array * tensor to the tensor.
     Tensor.__array_priority__ = 1000.0
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from . import comparison, linalg, pointwise, promotion, reduction, sorting
 from .comparison import *
 from .linalg import *
@@ -19,3 +21,6 @@ __all__ += pointwise.__all__
 __all__ += promotion.__all__
 __all__ += reduction.__all__
 __all__ += sorting.__all__
+
+# What methods.py goes through for the methods of Tensor.
+MODULES: tuple[ModuleType, ...] = (comparison, linalg, pointwise, promotion, reduction, sorting)

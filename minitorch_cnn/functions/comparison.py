@@ -49,7 +49,7 @@ def _compared(fn: Callable[..., Any], input: Any, other: Any) -> Tensor:
 
 def _broadcast(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tensor:
     try:
-        return fn(a, b, **settings)  # type: ignore[no-any-return]
+        return fn(a, b, **settings)
     except ValueError as error:
         raise broadcast_error(fn.__name__, a, b) or error from None
 
@@ -106,7 +106,7 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
 
 def logical_not(input: Tensor) -> Tensor:
     """input is zero."""
-    return compare.logical_not(check_tensor("logical_not", input))  # type: ignore[no-any-return]
+    return compare.logical_not(check_tensor("logical_not", input))
 
 
 def _bits(fn: Callable[..., Any], input: Any, other: Any, allowed: str = "biu") -> Tensor:
@@ -139,7 +139,7 @@ def bitwise_not(input: Tensor) -> Tensor:
         raise TypeError(
             "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         )
-    return compare.bitwise_not(input)  # type: ignore[no-any-return]
+    return compare.bitwise_not(input)
 
 
 def bitwise_left_shift(input: Any, other: Any) -> Tensor:
@@ -154,17 +154,17 @@ def bitwise_right_shift(input: Any, other: Any) -> Tensor:
 
 def isnan(input: Tensor) -> Tensor:
     """input is NaN."""
-    return compare.isnan(check_tensor("isnan", input))  # type: ignore[no-any-return]
+    return compare.isnan(check_tensor("isnan", input))
 
 
 def isinf(input: Tensor) -> Tensor:
     """input is inf or -inf."""
-    return compare.isinf(check_tensor("isinf", input))  # type: ignore[no-any-return]
+    return compare.isinf(check_tensor("isinf", input))
 
 
 def isfinite(input: Tensor) -> Tensor:
     """input is neither NaN nor infinite."""
-    return compare.isfinite(check_tensor("isfinite", input))  # type: ignore[no-any-return]
+    return compare.isfinite(check_tensor("isfinite", input))
 
 
 def isclose(
@@ -200,7 +200,7 @@ def isin(
         a = Tensor._wrap(np.asarray(a, b.array.dtype))
     if not isinstance(b, Tensor):
         b = Tensor._wrap(np.asarray(b, a.array.dtype))
-    return compare.isin(a, b, invert=invert)  # type: ignore[no-any-return]
+    return compare.isin(a, b, invert=invert)
 
 
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge

@@ -56,7 +56,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
             f" second, {n}"
         )
     try:
-        return linalg.matmul(a, b)  # type: ignore[no-any-return]
+        return linalg.matmul(a, b)
     except ValueError as error:
         batches = Tensor._wrap(a.array[..., 0, 0]), Tensor._wrap(b.array[..., 0, 0])
         raise broadcast_error("matmul batches", *batches) or error from None
@@ -147,8 +147,7 @@ def _weighted(
         raise RuntimeError(
             f"{name}: For integral input tensors, beta and alpha must not be floating point numbers"
         )
-    problem = broadcast_error(name, x, y)
-    if problem or x.array.ndim > len(shape) or _grown(x.array.shape, shape):
+    if x.array.ndim > len(shape) or not _expands_to(x.array.shape, shape):
         raise RuntimeError(
             f"{name}: the input of shape {list(x.shape)} cannot be expanded to the product's shape"
             f" {list(shape)}"
@@ -160,9 +159,9 @@ def _weighted(
     return pointwise.add(x if beta == 1 else pointwise.mul(x, beta), y)
 
 
-def _grown(small: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def _expands_to(small: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     tail = shape[len(shape) - len(small) :]
-    return any(m not in (1, n) for m, n in zip(small, tail))
+    return all(m in (1, n) for m, n in zip(small, tail))
 
 
 def addmm(
@@ -228,7 +227,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         _pair("einsum", tensors[0], x)
     inputs, output = _subscripts(equation, tensors)
     _check_sizes(equation, inputs, tensors)
-    return linalg.einsum(*tensors, inputs=inputs, output=output)  # type: ignore[no-any-return]
+    return linalg.einsum(*tensors, inputs=inputs, output=output)
 
 
 def _subscripts(equation: str, tensors: list[Tensor]) -> tuple[tuple[str, ...], str]:

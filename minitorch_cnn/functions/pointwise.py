@@ -172,7 +172,7 @@ def neg(input: Tensor) -> Tensor:
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to"
             " invert a mask, use the `~` or `logical_not()` operator instead."
         )
-    return unary.neg(input)  # type: ignore[no-any-return]
+    return unary.neg(input)
 
 
 def positive(input: Tensor) -> Tensor:
@@ -186,142 +186,142 @@ def abs(input: Tensor) -> Tensor:
     """|input|; the gradient at 0 is 0."""
     if check_tensor("abs", input).array.dtype.kind == "b":
         raise not_implemented("abs", input)
-    return unary.abs(input)  # type: ignore[no-any-return]
+    return unary.abs(input)
 
 
 def sign(input: Tensor) -> Tensor:
     """-1, 0 or 1; 0 for NaN."""
     if check_tensor("sign", input).array.dtype.kind == "b":
         return _copy(input)
-    return unary.sign(input)  # type: ignore[no-any-return]
+    return unary.sign(input)
 
 
 def square(input: Tensor) -> Tensor:
     """input^2; bools give int64."""
     if check_tensor("square", input).array.dtype.kind == "b":
         return pow(input, 2)
-    return unary.square(input)  # type: ignore[no-any-return]
+    return unary.square(input)
 
 
 def exp(input: Tensor) -> Tensor:
     """e^input."""
-    return unary.exp(floating("exp", input))  # type: ignore[no-any-return]
+    return unary.exp(floating("exp", input))
 
 
 def exp2(input: Tensor) -> Tensor:
     """2^input."""
-    return unary.exp2(floating("exp2", input))  # type: ignore[no-any-return]
+    return unary.exp2(floating("exp2", input))
 
 
 def expm1(input: Tensor) -> Tensor:
     """e^input - 1, exact near 0."""
-    return unary.expm1(floating("expm1", input))  # type: ignore[no-any-return]
+    return unary.expm1(floating("expm1", input))
 
 
 def log(input: Tensor) -> Tensor:
     """ln input: -inf at 0, NaN below."""
-    return unary.log(floating("log", input))  # type: ignore[no-any-return]
+    return unary.log(floating("log", input))
 
 
 def log2(input: Tensor) -> Tensor:
     """log2 input."""
-    return unary.log2(floating("log2", input))  # type: ignore[no-any-return]
+    return unary.log2(floating("log2", input))
 
 
 def log10(input: Tensor) -> Tensor:
     """log10 input."""
-    return unary.log10(floating("log10", input))  # type: ignore[no-any-return]
+    return unary.log10(floating("log10", input))
 
 
 def log1p(input: Tensor) -> Tensor:
     """ln(1 + input), exact near 0."""
-    return unary.log1p(floating("log1p", input))  # type: ignore[no-any-return]
+    return unary.log1p(floating("log1p", input))
 
 
 def sqrt(input: Tensor) -> Tensor:
     """sqrt(input): NaN below 0."""
-    return unary.sqrt(floating("sqrt", input))  # type: ignore[no-any-return]
+    return unary.sqrt(floating("sqrt", input))
 
 
 def rsqrt(input: Tensor) -> Tensor:
     """1 / sqrt(input)."""
-    return unary.rsqrt(floating("rsqrt", input))  # type: ignore[no-any-return]
+    return unary.rsqrt(floating("rsqrt", input))
 
 
 def reciprocal(input: Tensor) -> Tensor:
     """1 / input."""
-    return unary.reciprocal(floating("reciprocal", input))  # type: ignore[no-any-return]
+    return unary.reciprocal(floating("reciprocal", input))
 
 
 def sin(input: Tensor) -> Tensor:
     """sin(input), in radians."""
-    return unary.sin(floating("sin", input))  # type: ignore[no-any-return]
+    return unary.sin(floating("sin", input))
 
 
 def cos(input: Tensor) -> Tensor:
     """cos(input), in radians."""
-    return unary.cos(floating("cos", input))  # type: ignore[no-any-return]
+    return unary.cos(floating("cos", input))
 
 
 def tan(input: Tensor) -> Tensor:
     """tan(input), in radians."""
-    return unary.tan(floating("tan", input))  # type: ignore[no-any-return]
+    return unary.tan(floating("tan", input))
 
 
 def asin(input: Tensor) -> Tensor:
     """arcsin(input): NaN outside [-1, 1]."""
-    return unary.asin(floating("asin", input))  # type: ignore[no-any-return]
+    return unary.asin(floating("asin", input))
 
 
 def acos(input: Tensor) -> Tensor:
     """arccos(input): NaN outside [-1, 1]."""
-    return unary.acos(floating("acos", input))  # type: ignore[no-any-return]
+    return unary.acos(floating("acos", input))
 
 
 def atan(input: Tensor) -> Tensor:
     """arctan(input)."""
-    return unary.atan(floating("atan", input))  # type: ignore[no-any-return]
+    return unary.atan(floating("atan", input))
 
 
 def sinh(input: Tensor) -> Tensor:
     """sinh(input)."""
-    return unary.sinh(floating("sinh", input))  # type: ignore[no-any-return]
+    return unary.sinh(floating("sinh", input))
 
 
 def cosh(input: Tensor) -> Tensor:
     """cosh(input)."""
-    return unary.cosh(floating("cosh", input))  # type: ignore[no-any-return]
+    return unary.cosh(floating("cosh", input))
 
 
 def asinh(input: Tensor) -> Tensor:
     """arsinh(input)."""
-    return unary.asinh(floating("asinh", input))  # type: ignore[no-any-return]
+    return unary.asinh(floating("asinh", input))
 
 
 def acosh(input: Tensor) -> Tensor:
     """arcosh(input): NaN below 1."""
-    return unary.acosh(floating("acosh", input))  # type: ignore[no-any-return]
+    return unary.acosh(floating("acosh", input))
 
 
 def atanh(input: Tensor) -> Tensor:
     """artanh(input): NaN outside [-1, 1]."""
-    return unary.atanh(floating("atanh", input))  # type: ignore[no-any-return]
+    return unary.atanh(floating("atanh", input))
 
 
 def erf(input: Tensor) -> Tensor:
     """The error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to input."""
-    return unary.erf(floating("erf", input))  # type: ignore[no-any-return]
+    return unary.erf(floating("erf", input))
 
 
 def _rounded(name: str, input: Tensor, fn: Any) -> Tensor:
     kind = check_tensor(name, input).array.dtype.kind
     if kind == "b":
         raise not_implemented(name, input)
-    return fn(input) if kind == "f" else _copy(input)  # type: ignore[no-any-return]
+    return fn(input) if kind == "f" else _copy(input)
 
 
 def _copy(x: Tensor) -> Tensor:
-    return basic.cast(x, dtype=x.array.dtype)  # type: ignore[no-any-return]
+    return basic.cast(x, dtype=x.array.dtype)
 
 
 def floor(input: Tensor) -> Tensor:
@@ -350,7 +350,7 @@ def frac(input: Tensor) -> Tensor:
     """input - trunc(input)."""
     if check_tensor("frac", input).array.dtype.kind != "f":
         raise not_implemented("frac", input)
-    return unary.frac(input)  # type: ignore[no-any-return]
+    return unary.frac(input)
 
 
 def nan_to_num(
@@ -364,7 +364,7 @@ def nan_to_num(
     if d.kind != "f":
         return _copy(input)
     limit = float(np.finfo(d).max)
-    return unary.nan_to_num(  # type: ignore[no-any-return]
+    return unary.nan_to_num(
         input,
         nan=0.0 if nan is None else nan,
         posinf=limit if posinf is None else posinf,
@@ -381,7 +381,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     d = common_dtype(input, *given)
     low, high = (None if x is None else to_dtype(operand("clamp", x), d) for x in (min, max))
     try:
-        return basic.clamp(to_dtype(input, d), low, high)  # type: ignore[no-any-return]
+        return basic.clamp(to_dtype(input, d), low, high)
     except ValueError as error:
         problems = (broadcast_error("clamp", input, bound) for bound in given)
         raise next(filter(None, problems), error) from None
@@ -467,7 +467,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
         if isinstance(x, Tensor) and x.dtype != start.dtype:
             raise RuntimeError(f"lerp expected dtype {start.dtype} for `{name}` but got {x.dtype}")
     try:
-        return basic.lerp(start, end, operand("lerp", weight, 3))  # type: ignore[no-any-return]
+        return basic.lerp(start, end, operand("lerp", weight, 3))
     except ValueError as error:
         pairs = ((start, end), (start, weight), (end, weight))
         raise next(filter(None, (broadcast_error("lerp", *p) for p in pairs)), error) from None

@@ -138,8 +138,8 @@ def floating(name: str, x: Any) -> Tensor:
     if not isinstance(x, Tensor):
         check_tensor(name, x)
     if x.array.dtype.kind == "f":
-        return x  # type: ignore[no-any-return]
-    return basic.cast(x, dtype=get_default_dtype().numpy)  # type: ignore[no-any-return]
+        return x
+    return basic.cast(x, dtype=get_default_dtype().numpy)
 
 
 def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tensor:
@@ -153,11 +153,11 @@ def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tens
             d = a.array.dtype
             if isinstance(b, Tensor):
                 if b.array.dtype is d:
-                    return fn(a, b, **settings)  # type: ignore[no-any-return]
+                    return fn(a, b, **settings)
             elif (d is FLOAT32 or d is FLOAT64) and (
                 type(b) is float or (type(b) is int and -_LIMIT <= b < _LIMIT)
             ):
-                return fn(a, b, **settings)  # type: ignore[no-any-return]
+                return fn(a, b, **settings)
         name = fn.__name__
         a, b = operand(name, a, 1), operand(name, b, 2)
         if not isinstance(a, Tensor) and not isinstance(b, Tensor):
@@ -166,8 +166,8 @@ def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tens
         if d is FLOAT16 and not (isinstance(a, Tensor) and isinstance(b, Tensor)):
             # The number keeps its precision and range: only the result is rounded.
             wide = fn(to_dtype(a, FLOAT32), to_dtype(b, FLOAT32), **settings)
-            return to_dtype(wide, FLOAT16)  # type: ignore[no-any-return]
-        return fn(to_dtype(a, d), to_dtype(b, d), **settings)  # type: ignore[no-any-return]
+            return to_dtype(wide, FLOAT16)
+        return fn(to_dtype(a, d), to_dtype(b, d), **settings)
     except ValueError as error:
         raise broadcast_error(fn.__name__, a, b) or error from None
 

@@ -50,7 +50,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
     """The sum; of integers and bools in int64, unless ``dtype`` is given."""
     x, settings = _setup("sum", input, dim, keepdim, dtype)
     y = reduce.sum(x, **settings)
-    return y if dtype is None else to_dtype(y, as_numpy_dtype(dtype))  # type: ignore[no-any-return]
+    return y if dtype is None else to_dtype(y, as_numpy_dtype(dtype))
 
 
 @numpy_names
@@ -59,7 +59,7 @@ def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any
     x, settings = _setup("nansum", input, dim, keepdim, dtype)
     if x.array.dtype.kind != "f":
         return sum(x, dim, keepdim, dtype=dtype)
-    return reduce.nansum(x, **settings)  # type: ignore[no-any-return]
+    return reduce.nansum(x, **settings)
 
 
 @numpy_names
@@ -71,7 +71,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
             "mean(): could not infer output dtype. Input dtype must be either a floating point or"
             f" complex dtype. Got: {dtype_name(x.array.dtype)} (write x.float().mean())"
         )
-    return reduce.mean(x, **settings)  # type: ignore[no-any-return]
+    return reduce.mean(x, **settings)
 
 
 @numpy_names
@@ -96,7 +96,7 @@ def prod(
         raise TypeError("prod(): argument 'dim' must be int, not a tuple (multiply one at a time)")
     x, settings = _setup("prod", input, dim, keepdim, dtype)
     y = reduce.prod(x, **settings)
-    return y if dtype is None else to_dtype(y, as_numpy_dtype(dtype))  # type: ignore[no-any-return]
+    return y if dtype is None else to_dtype(y, as_numpy_dtype(dtype))
 
 
 def _spread(
@@ -137,7 +137,7 @@ def var(
 ) -> Tensor:
     """sum((x - mean)^2) / (n - correction), correction 1 unless told (``unbiased=False``: 0)."""
     x, settings = _spread("var", input, dim, unbiased, keepdim, correction)
-    return reduce.var(x, **settings)  # type: ignore[no-any-return]
+    return reduce.var(x, **settings)
 
 
 @numpy_names
@@ -151,7 +151,7 @@ def std(
 ) -> Tensor:
     """sqrt(var); where it is 0 the gradient is 0."""
     x, settings = _spread("std", input, dim, unbiased, keepdim, correction)
-    return reduce.std(x, **settings)  # type: ignore[no-any-return]
+    return reduce.std(x, **settings)
 
 
 @numpy_names
@@ -183,9 +183,7 @@ def std_mean(
 
 
 def _mean_like(x: Tensor, settings: dict[str, Any]) -> Tensor:
-    return reduce.mean(  # type: ignore[no-any-return]
-        x, axes=settings["axes"], keepdims=settings["keepdims"]
-    )
+    return reduce.mean(x, axes=settings["axes"], keepdims=settings["keepdims"])
 
 
 def check_not_empty(name: str, x: Tensor, axes: tuple[int, ...]) -> None:
@@ -203,7 +201,7 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The largest element over dims, NaN if one is; equal ones share the gradient evenly."""
     x, settings = _setup("amax", input, dim, keepdim)
     check_not_empty("amax", x, settings["axes"])
-    return reduce.amax(x, **settings)  # type: ignore[no-any-return]
+    return reduce.amax(x, **settings)
 
 
 @numpy_names
@@ -211,7 +209,7 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dims, NaN if one is; equal ones share the gradient evenly."""
     x, settings = _setup("amin", input, dim, keepdim)
     check_not_empty("amin", x, settings["axes"])
-    return reduce.amin(x, **settings)  # type: ignore[no-any-return]
+    return reduce.amin(x, **settings)
 
 
 @numpy_names
@@ -231,21 +229,21 @@ def _truth(name: str, fn: Any, input: Any, dim: Any, keepdim: Any) -> Tensor:
     if dim == () or dim == []:  # here, unlike elsewhere, PyTorch means no dim at all
         settings["axes"] = ()
     y = fn(x, **settings)
-    return to_dtype(y, x.array.dtype) if x.array.dtype == np.uint8 else y  # type: ignore[no-any-return]
+    return to_dtype(y, x.array.dtype) if x.array.dtype == np.uint8 else y
 
 
 @numpy_names
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     """How many elements are nonzero, in int64."""
     x, settings = _setup("count_nonzero", input, dim, False)
-    return reduce.count_nonzero(x, axes=settings["axes"])  # type: ignore[no-any-return]
+    return reduce.count_nonzero(x, axes=settings["axes"])
 
 
 @numpy_names
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """ln sum e^x over dims, without overflow."""
     x, settings = _setup("logsumexp", input, dim, keepdim)
-    return reduce.logsumexp(floating("logsumexp", x), **settings)  # type: ignore[no-any-return]
+    return reduce.logsumexp(floating("logsumexp", x), **settings)
 
 
 @numpy_names
@@ -274,7 +272,7 @@ def vector_norm(
         empty = builtins.any(x.array.shape[a] == 0 for a in settings["axes"])
         if empty:
             raise RuntimeError(f"linalg.vector_norm cannot compute the {p} norm of no elements")
-    return reduce.norm(x, p=p, **settings)  # type: ignore[no-any-return]
+    return reduce.norm(x, p=p, **settings)
 
 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
@@ -298,9 +296,9 @@ def _cumulative(name: str, fn: Any, input: Any, dim: Any, dtype: Any) -> Tensor:
     x = check_tensor(name, input)
     axis = wrap_dim(name, dim, x.array.ndim)
     if dtype is None:
-        return fn(x, axis=axis)  # type: ignore[no-any-return]
+        return fn(x, axis=axis)
     d = as_numpy_dtype(dtype)
-    return to_dtype(fn(to_dtype(x, d), axis=axis), d)  # type: ignore[no-any-return]
+    return to_dtype(fn(to_dtype(x, d), axis=axis), d)
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
@@ -320,7 +318,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
             f"weights should be 1-d and have the same length as input: {list(weights.shape)} and"
             f" {list(x.shape)}"
         )
-    return reduce.bincount(to_dtype(x, INT64), weights, minlength=minlength)  # type: ignore[no-any-return]
+    return reduce.bincount(to_dtype(x, INT64), weights, minlength=minlength)
 
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -339,4 +337,4 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         low, high = low - 1, high + 1
     if not (math.isfinite(low) and math.isfinite(high)):
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
-    return reduce.histc(x, bins=bins, low=low, high=high)  # type: ignore[no-any-return]
+    return reduce.histc(x, bins=bins, low=low, high=high)

@@ -107,7 +107,7 @@ def _arg(name: str, fn: Any, input: Any, dim: Any, keepdim: Any) -> Tensor:
             f" {list(x.shape)})"
         )
     axis = None if dim is None else _axis(name, x, dim, keepdim)
-    return fn(x, axis=axis, keepdims=keepdim)  # type: ignore[no-any-return]
+    return fn(x, axis=axis, keepdims=keepdim)
 
 
 @numpy_names
@@ -127,7 +127,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     del stable
     x = check_tensor("argsort", input)
     axis = _axis("argsort", x, dim, empty=True)
-    return ordering.argsort(x, axis=axis, descending=bool(descending))  # type: ignore[no-any-return]
+    return ordering.argsort(x, axis=axis, descending=bool(descending))
 
 
 @numpy_names
