@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,11 +21,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minitorch_cnn.utils.data as ours
-from minitorch_cnn.random import Generator, default_generator, get_rng_state, manual_seed
-from minitorch_cnn.random import set_rng_state
+from minitorch_cnn.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    manual_seed,
+    set_rng_state,
+)
 from minitorch_cnn.tensor import Tensor
 
-Point = namedtuple("Point", ["x", "y"])
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
 
 
 def tensor(values: Any) -> Tensor:
@@ -51,7 +59,7 @@ def outcome(fn: Callable[[], Any]) -> Any:
     """What fn gives, or the type of what it raises."""
     try:
         return plain(fn())
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # its type is the answer
         return type(error)
 
 
@@ -359,12 +367,14 @@ def test_stack_dataset_by_position_and_by_name() -> None:
 @given(n=st.integers(1, 40), cuts=st.lists(st.integers(1, 10), min_size=1, max_size=4))
 @pytest.mark.filterwarnings("ignore:Length of split")
 def test_random_split_shares_out_as_pytorch_does(n: int, cuts: list[int]) -> None:
-    fractions = [cut / sum(cuts) for cut in cuts]
-    if sum(fractions) > 1:  # PyTorch takes only what does not pass 1 by rounding
-        fractions[-1] = np.nextafter(fractions[-1], 0)
-    mine, other = ours.random_split(range(n), fractions), theirs.random_split(range(n), fractions)
-    assert [len(part) for part in mine] == [len(part) for part in other]
-    assert sorted(i for part in mine for i in part) == list(range(n))
+    fractions = [cut / sum(cuts) for cut in cuts]  # their sum may pass 1 by rounding: refused
+    expected = outcome(lambda: [len(part) for part in theirs.random_split(range(n), fractions)])
+    assert (
+        outcome(lambda: [len(part) for part in ours.random_split(range(n), fractions)]) == expected
+    )
+    if isinstance(expected, list):
+        parts = ours.random_split(range(n), fractions)
+        assert sorted(i for part in parts for i in part) == list(range(n))
 
 
 def test_random_split_repeats_with_its_generator_and_warns_of_empty_parts() -> None:
@@ -378,16 +388,16 @@ def test_random_split_repeats_with_its_generator_and_warns_of_empty_parts() -> N
 
 
 def test_subset_uses_its_datasets_batches() -> None:
-    class Batched(Squares):
-        asked: list[list[int]] = []
+    asked: list[list[int]] = []
 
+    class Batched(Squares):
         def __getitems__(self, indices: list[int]) -> list[int]:
-            self.asked.append(indices)
+            asked.append(indices)
             return [self[i] for i in indices]
 
     subset = ours.Subset(Batched(10), [9, 7, 5])
     assert [b.array.tolist() for b in ours.DataLoader(subset, 2)] == [[81, 49], [25]]
-    assert Batched.asked == [[9, 7], [5]]
+    assert asked == [[9, 7], [5]]
 
 
 def test_an_overridden_getitem_is_never_bypassed() -> None:
@@ -480,7 +490,7 @@ def test_loader_takes_samplers_batch_samplers_and_collate_functions() -> None:
         ("torch.int64", [25]), ("torch.int64", [1, 4]),
     ]  # fmt: skip
     assert list(ours.DataLoader(data, 4, collate_fn=sum)) == [14, 126, 145]
-    assert list(ours.DataLoader([np.zeros(2)], batch_size=None))[0].array.shape == (2,)
+    assert next(iter(ours.DataLoader([np.zeros(2)], batch_size=None))).array.shape == (2,)
 
 
 def test_shuffled_epochs_repeat_resume_and_differ() -> None:

@@ -243,6 +243,11 @@ def rotate(
             angle, mode.pillow, expand, middle, fillcolor=_fill_for(img, fill, "rotate")
         )
     _, H, W = get_dimensions(img)
+    right = angle % 180 == 0 or (angle % 90 == 0 and (expand or H == W))
+    if center is None and right:
+        # As Pillow does: the formula would put a pixel's centre on another's edge.
+        x = array_of(img, "rotate")
+        return Tensor._wrap(np.rot90(x, round(angle / 90), axes=(-2, -1)).copy())
     offset = (0.0, 0.0) if center is None else (center[0] - W / 2, center[1] - H / 2)
     matrix = _arrays.affine_matrix(-angle, (0, 0), 1.0, (0, 0), offset)
     return _warp(img, matrix, mode, fill, expand)

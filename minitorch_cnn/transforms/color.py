@@ -157,7 +157,9 @@ class RandomErasing(Transform):
                 return integer(0, H - height + 1), integer(0, W - width + 1), height, width, fill
         return 0, 0, H, W, img
 
-    def forward(self, img: Tensor) -> Tensor:
+    def forward(self, img: Any) -> Tensor:
+        if not isinstance(img, Tensor):
+            raise TypeError(f"RandomErasing: img should be Tensor Image. Got {type(img)}")
         if not chance(self.p):
             return img
         value = None if self.value == "random" else np.atleast_1d(np.asarray(self.value))

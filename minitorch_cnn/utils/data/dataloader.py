@@ -283,7 +283,7 @@ class _ThreadedEpoch(_Epoch):
                 self._pending.popleft()
             raise
         finally:
-            del future  # its exception's traceback holds this frame: no cycle, so workers go at once
+            del future  # its exception's traceback holds this frame; a cycle would keep workers
         self._pending.popleft()
         self._submit()
         return batch
