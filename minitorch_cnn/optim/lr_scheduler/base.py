@@ -149,6 +149,7 @@ def assign(group: Group, key: str, value: Any) -> None:
 
 def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     """``value`` for every group, or the list of values, one for each."""
+    checked_optimizer(optimizer)
     if not isinstance(value, list | tuple):
         return [own(value) for _ in optimizer.param_groups]
     if len(value) != len(optimizer.param_groups):

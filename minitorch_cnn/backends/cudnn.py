@@ -1,0 +1,46 @@
+"""``torch.backends.cudnn``: cuDNN is not used; on a GPU the kernels are our own.
+
+The flags keep what they are set to and change nothing: results are deterministic in any case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+enabled: bool = True
+benchmark: bool = False
+benchmark_limit: int = 10
+deterministic: bool = False
+allow_tf32: bool = True
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+def version() -> None:
+    """None."""
+    return
+
+
+@contextlib.contextmanager
+def flags(
+    enabled: bool = False,
+    benchmark: bool = False,
+    benchmark_limit: int = 10,
+    deterministic: bool = False,
+    allow_tf32: bool = True,
+) -> Iterator[None]:
+    """Set the flags inside a ``with`` block."""
+    chosen = {
+        "enabled": enabled, "benchmark": benchmark, "benchmark_limit": benchmark_limit,
+        "deterministic": deterministic, "allow_tf32": allow_tf32,
+    }  # fmt: skip
+    previous = {name: globals()[name] for name in chosen}
+    globals().update(chosen)
+    try:
+        yield
+    finally:
+        globals().update(previous)
