@@ -1,0 +1,338 @@
+"""The losses of classification and regression.
+
+All take ``reduction`` 'mean', 'sum' or 'none', and its predecessors ``size_average``, ``reduce``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ...functions.arguments import check_tensor
+from ...functions.promotion import common_dtype, dtype_name, not_implemented, to_dtype
+from ...ops import loss as ops
+from ...tensor import Tensor
+from .._reduction import chosen, reduced
+
+_REDUCTIONS = ("none", "mean", "sum")
+
+
+def _reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    reduction = chosen(reduction, size_average, reduce)
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-w[y] x[y]: x are log-probabilities (N, C), (N, C, d1, ...) or (C), y classes (N, d1, ...).
+
+    y is int64 (or uint8). 'mean' divides by the sum of the weights w[y]; targets equal to
+    ``ignore_index`` count for nothing; with nothing to count the mean is NaN.
+    """
+    reduction = _reduction(reduction, size_average, reduce)
+    x, y = check_tensor("nll_loss", input), check_tensor("nll_loss", target, "target")
+    w = _check_classes("nll_loss", x, y, weight)
+    return ops.nll_loss(
+        x, target=y.array, weight=w, ignore_index=ignore_index, reduction=reduction
+    )
+
+
+def _check_classes(name: str, x: Tensor, y: Tensor, weight: Tensor | None) -> Any:
+    """The shapes and dtypes of scores, classes and class weights; returns the weights' array."""
+    if x.array.ndim == 0:
+        raise ValueError(f"{name}: Expected 1 or more dimensions (got 0)")
+    shape = x.array.shape
+    if x.array.dtype.kind != "f":
+        raise not_implemented(name, x)
+    if len(shape) > 1 and y.array.ndim and shape[0] != y.array.shape[0]:
+        raise ValueError(
+            f"{name}: Expected input batch_size ({shape[0]}) to match target batch_size"
+            f" ({y.array.shape[0]}); shapes {list(shape)} and {list(y.array.shape)}."
+        )
+    if y.array.dtype not in (np.int64, np.uint8):
+        raise RuntimeError(
+            f"{name}: expected target dtype to be Long or Byte, but got {dtype_name(y.array.dtype)}"
+        )
+    C = shape[0] if len(shape) == 1 else shape[1]
+    expected = () if len(shape) == 1 else (shape[0], *shape[2:])
+    if y.array.shape != expected and not (len(shape) == 1 and y.array.shape == (1,)):
+        if len(shape) <= 2:
+            raise RuntimeError(
+                f"{name}: 0D or 1D target tensor expected, multi-target not supported: input"
+                f" {list(shape)}, target {list(y.array.shape)}"
+            )
+        raise RuntimeError(
+            f"{name}: Expected target size {list(expected)}, got {list(y.array.shape)}"
+        )
+    if weight is None:
+        return None
+    if weight.array.shape != (C,):
+        raise RuntimeError(
+            f"{name}: weight tensor should be defined either for all {C} classes or no classes but"
+            f" got weight tensor of shape: {list(weight.array.shape)}"
+        )
+    if weight.array.dtype != x.array.dtype:
+        raise RuntimeError(
+            f"{name}: expected scalar type {dtype_name(x.array.dtype)} but found {dtype_name(weight)} (the"
+            " class weights)"
+        )
+    return weight.array
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-sum over classes of w p log_softmax(x): (N, C), (N, C, d1, ...) or (C).
+
+    p comes from ``target``: classes (int64, a dimension less than x), or probabilities (floating,
+    x's shape). ``label_smoothing`` e mixes them with 1/C: (1 - e) p + e / C. For classes 'mean' is
+    as in :func:`nll_loss`; for probabilities it divides by the number of samples.
+    """
+    reduction = _reduction(reduction, size_average, reduce)
+    x = check_tensor("cross_entropy", input)
+    y = check_tensor("cross_entropy", target, "target")
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(
+            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
+        )
+    if x.array.shape == y.array.shape and x.array.ndim:
+        if y.array.dtype.kind != "f":
+            raise RuntimeError(
+                "Expected floating point type for target with class probabilities, got"
+                f" {dtype_name(y.array.dtype)}"
+            )
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
+        if y.array.dtype != x.array.dtype:
+            wide = common_dtype(x, y)
+            x, y = to_dtype(x, wide), to_dtype(y, wide)
+        classes = x.array.shape[0 if x.array.ndim == 1 else 1]
+        if weight is not None and weight.array.shape != (classes,):
+            raise RuntimeError(
+                f"cross_entropy: weight tensor should be defined either for all {classes} classes"
+                f" or no classes but got weight tensor of shape: {list(weight.shape)}"
+            )
+        w = None if weight is None else weight.array
+        return ops.cross_entropy_probabilities(
+            x, y, weight=w, reduction=reduction, label_smoothing=label_smoothing
+        )
+    w = _check_classes("cross_entropy", x, y, weight)
+    return ops.cross_entropy(
+        x, target=y.array, weight=w, ignore_index=ignore_index, reduction=reduction,
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
+
+
+def _pair(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Both as floats of one dtype and shape; warns where PyTorch does before broadcasting."""
+    x, y = check_tensor(name, input), check_tensor(name, target, "target")
+    if x.array.shape != y.array.shape:
+        warnings.warn(
+            f"Using a target size ({y.shape}) that is different to the input size ({x.shape}). This"
+            " will likely lead to incorrect results due to broadcasting. Please ensure they have"
+            " the same size.",
+            stacklevel=3,
+        )
+        try:
+            shape = np.broadcast_shapes(x.array.shape, y.array.shape)
+        except ValueError:
+            raise RuntimeError(
+                f"{name}: input of shape {list(x.shape)} and target of shape {list(y.shape)} do"
+                " not broadcast: they must have the same size"
+            ) from None
+        x, y = x.expand(shape), y.expand(shape)
+    if x.array.dtype != y.array.dtype:
+        wide = common_dtype(x, y)
+        x, y = to_dtype(x, wide), to_dtype(y, wide)
+    if x.array.dtype.kind != "f":
+        raise not_implemented(name, x)
+    return x, y
+
+
+def _weighted(name: str, loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    """Elementwise weights; 'mean' then divides by their sum."""
+    if weight is None:
+        return reduced(loss, reduction)
+    if weight.array.shape != loss.array.shape:
+        raise ValueError(
+            f"{name}: Weights and input must have the same size, got {list(weight.shape)} and"
+            f" {list(loss.shape)}."
+        )
+    total = (loss * weight).sum() if reduction != "none" else loss * weight
+    return total / weight.sum() if reduction == "mean" else total
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """(x - y)^2."""
+    reduction = _reduction(reduction, size_average, reduce)
+    x, y = _pair("mse_loss", input, target)
+    if weight is not None:
+        return _weighted("mse_loss", ops.mse_loss(x, y, reduction="none"), weight, reduction)
+    return ops.mse_loss(x, y, reduction=reduction)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """|x - y|. The gradient at 0 is 0."""
+    reduction = _reduction(reduction, size_average, reduce)
+    x, y = _pair("l1_loss", input, target)
+    if weight is not None:
+        return _weighted("l1_loss", ops.l1_loss(x, y, reduction="none"), weight, reduction)
+    return ops.l1_loss(x, y, reduction=reduction)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """(x - y)^2 / (2 beta) where |x - y| < beta, |x - y| - beta / 2 elsewhere."""
+    reduction = _reduction(reduction, size_average, reduce)
+    if beta < 0:
+        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    x, y = _pair("smooth_l1_loss", input, target)
+    if beta == 0:
+        return ops.l1_loss(x, y, reduction=reduction)
+    return ops.smooth_l1_loss(x, y, beta=float(beta), reduction=reduction)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """(x - y)^2 / 2 where |x - y| < delta, delta (|x - y| - delta / 2) elsewhere."""
+    _reduction(reduction, None, None)
+    if delta <= 0:
+        raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    x, y = _pair("huber_loss", input, target)
+    if weight is not None:
+        loss = ops.huber_loss(x, y, delta=float(delta), reduction="none")
+        return _weighted("huber_loss", loss, weight, reduction)
+    return ops.huber_loss(x, y, delta=float(delta), reduction=reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(y log x + (1 - y) log(1 - x)) for probabilities x; each log counts as at least -100."""
+    reduction = _reduction(reduction, size_average, reduce)
+    x = check_tensor("binary_cross_entropy", input)
+    y = check_tensor("binary_cross_entropy", target, "target")
+    if x.array.shape != y.array.shape:
+        raise ValueError(
+            f"Using a target size ({y.shape}) that is different to the input size ({x.shape}) is"
+            " deprecated. Please ensure they have the same size."
+        )
+    if x.array.dtype != y.array.dtype:
+        raise RuntimeError(
+            f"binary_cross_entropy: Found dtype {dtype_name(y.array.dtype)} but expected {dtype_name(x)}"
+        )
+    if not ((x.array >= 0) & (x.array <= 1)).all():
+        raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
+    w = None if weight is None else weight.array
+    return ops.binary_cross_entropy(x, y, weight=w, reduction=reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """binary_cross_entropy of sigmoid(x), without overflow; ``pos_weight`` multiplies y's part."""
+    reduction = _reduction(reduction, size_average, reduce)
+    x = check_tensor("binary_cross_entropy_with_logits", input)
+    y = check_tensor("binary_cross_entropy_with_logits", target, "target")
+    if x.array.shape != y.array.shape:
+        raise ValueError(
+            f"Target size ({y.shape}) must be the same as input size ({x.shape})"
+        )
+    if x.array.dtype.kind != "f" or y.array.dtype.kind != "f":
+        raise RuntimeError(
+            "binary_cross_entropy_with_logits: result type Float can't be cast to the desired"
+            f" output type {dtype_name(y.array.dtype)}"
+        )
+    if x.array.dtype != y.array.dtype:
+        wide = common_dtype(x, y)
+        x, y = to_dtype(x, wide), to_dtype(y, wide)
+    return ops.binary_cross_entropy_with_logits(
+        x, y, weight=None if weight is None else weight.array,
+        pos_weight=None if pos_weight is None else pos_weight.array, reduction=reduction,
+    )  # fmt: skip
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """y (log y - x), x being log-probabilities; y too (as e^y) with ``log_target``.
+
+    'batchmean' is the divergence: the sum divided by the number of rows. 'mean' divides by the
+    number of elements.
+    """
+    reduction = chosen(reduction, size_average, reduce)
+    if reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            " 'batchmean' divides only by the batch size: that is the Kullback-Leibler divergence.",
+            stacklevel=2,
+        )
+    if reduction not in (*_REDUCTIONS, "batchmean"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    x, y = check_tensor("kl_div", input), check_tensor("kl_div", target, "target")
+    if x.array.dtype != y.array.dtype:
+        wide = common_dtype(x, y)
+        x, y = to_dtype(x, wide), to_dtype(y, wide)
+    loss = ops.kl_div(x, y, log_target=log_target)
+    if reduction == "batchmean":
+        return loss.sum() / x.shape[0] if x.ndim else loss.sum()
+    return reduced(loss, reduction)
