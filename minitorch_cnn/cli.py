@@ -117,6 +117,9 @@ def train(
     checkpoint_dir: Annotated[Path, typer.Option(help="where checkpoints go")] = Path("checkpoints"),
     resume: Annotated[bool, typer.Option("--resume", help="continue the latest run")] = False,
     threads: Annotated[int | None, typer.Option(help="CPU threads [default: all]")] = None,
+    normalize: Annotated[
+        bool, typer.Option(help="standardise the pixels; the lecture's own run did not")
+    ] = True,
     log_interval: Annotated[int, typer.Option(min=1, help="batches between log lines")] = 10,
     results: Annotated[Path | None, typer.Option(help="write the curves to this JSON file")] = None,
 ) -> None:
@@ -134,10 +137,17 @@ def train(
     else:
         run = training.Run.start(
             training.Options(
-                model=model, epochs=epochs or 9, batch_size=batch_size, lr=lr, momentum=momentum,
-                seed=seed, device=device, data_dir=None if data_dir is None else str(data_dir),
+                model=model,
+                epochs=9 if epochs is None else epochs,
+                batch_size=batch_size,
+                lr=lr,
+                momentum=momentum,
+                seed=seed,
+                device=device,
+                data_dir=None if data_dir is None else str(data_dir),
+                normalize=normalize,
             )
-        )  # fmt: skip
+        )
         checkpoint = training.new_checkpoint(checkpoint_dir, model)
     console = Console(highlight=False, soft_wrap=True)
     report = Bar(console) if console.is_terminal else Lines(log_interval)
@@ -194,10 +204,13 @@ def predict(
     from .tools import training
     from .tools.digits import read_digit
 
-    network, _ = training.load_network(checkpoint)
+    network, options = training.load_network(checkpoint)
     for path in images:
+        x = read_digit(path)
+        if options.normalize:
+            x = training.NORMALIZE(x)
         with torch.no_grad():
-            probabilities = network(read_digit(path)).exp()[0].tolist()
+            probabilities = network(x).exp()[0].tolist()
         digit = max(range(10), key=probabilities.__getitem__)
         print(f"{path}: {digit}")
         print("  " + "  ".join(f"{d}: {p:.4f}" for d, p in enumerate(probabilities)))
