@@ -49,6 +49,14 @@ def _in_place_operator(fn: Callable[..., Tensor]) -> Callable[..., Any]:
     return method
 
 
+def _invert(self: Tensor) -> Tensor:
+    if self.array.dtype.kind == "f":
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    return f.bitwise_not(self)
+
+
 _ARITHMETIC = {
     "add": f.add, "sub": f.sub, "mul": f.mul, "truediv": f.div, "floordiv": f.floor_divide,
     "mod": f.remainder, "pow": f.pow, "and": f.bitwise_and, "or": f.bitwise_or,
@@ -56,7 +64,7 @@ _ARITHMETIC = {
     "matmul": f.matmul,
 }  # fmt: skip
 _COMPARISONS = {"eq": f.eq, "ne": f.ne, "lt": f.lt, "le": f.le, "gt": f.gt, "ge": f.ge}
-_UNARY = {"neg": f.neg, "pos": f.positive, "abs": f.abs, "invert": f.bitwise_not}
+_UNARY = {"neg": f.neg, "pos": f.positive, "abs": f.abs, "invert": _invert}
 
 
 def attach() -> None:
@@ -68,6 +76,8 @@ def attach() -> None:
             setattr(Tensor, f"{name}_", _in_place(getattr(module, name)))
         for name, method in getattr(module, "ONLY_METHODS", {}).items():
             setattr(Tensor, name, method)
+        for name, getter in getattr(module, "PROPERTIES", {}).items():
+            setattr(Tensor, name, property(getter))
     for name, fn in _ARITHMETIC.items():
         setattr(Tensor, f"__{name}__", _operator(fn))
         setattr(Tensor, f"__r{name}__", _operator(fn, swapped=True))

@@ -6,21 +6,75 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import comparison, linalg, pointwise, promotion, reduction, sorting
+from .. import printing
+from ..printing import *
+from . import (
+    comparison,
+    creation,
+    gathering,
+    indexing,
+    inplace,
+    interop,
+    joining,
+    layout,
+    legacy,
+    linalg,
+    pointwise,
+    promotion,
+    reduction,
+    sampling,
+    shape,
+    sorting,
+)
 from .comparison import *
+from .creation import *
+from .gathering import *
+from .interop import *
+from .joining import *
+from .layout import *
+from .legacy import *
 from .linalg import *
 from .pointwise import *
 from .promotion import *
 from .reduction import *
+from .sampling import *
+from .shape import *
 from .sorting import *
 
 __all__: list[str] = []
+__all__ += printing.__all__
 __all__ += comparison.__all__
+__all__ += creation.__all__
+__all__ += gathering.__all__
+__all__ += interop.__all__
+__all__ += joining.__all__
+__all__ += layout.__all__
+__all__ += legacy.__all__
 __all__ += linalg.__all__
 __all__ += pointwise.__all__
 __all__ += promotion.__all__
 __all__ += reduction.__all__
+__all__ += sampling.__all__
+__all__ += shape.__all__
 __all__ += sorting.__all__
 
 # What methods.py goes through for the methods of Tensor.
-MODULES: tuple[ModuleType, ...] = (comparison, linalg, pointwise, promotion, reduction, sorting)
+MODULES: tuple[ModuleType, ...] = (
+    comparison,
+    creation,
+    gathering,
+    indexing,
+    inplace,
+    interop,
+    joining,
+    layout,
+    legacy,
+    linalg,
+    pointwise,
+    printing,
+    promotion,
+    reduction,
+    sampling,
+    shape,
+    sorting,
+)

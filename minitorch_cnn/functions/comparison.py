@@ -12,11 +12,8 @@ from ..tensor import Tensor
 from .arguments import check_tensor
 from .promotion import (
     broadcast_error,
-    common_dtype,
     not_implemented,
-    operand,
     promoted,
-    to_dtype,
 )
 
 __all__ = [
@@ -34,17 +31,14 @@ INPLACE = tuple(
 
 
 def _compared(fn: Callable[..., Any], input: Any, other: Any) -> Tensor:
-    """Compare in the common dtype, but an integer tensor with the whole of a Python integer."""
-    name = fn.__name__
-    a = check_tensor(name, input)
-    b = operand(name, other)
-    d = a.array.dtype
-    if isinstance(b, Tensor):
-        if b.array.dtype != d:
-            a, b = promoted(name, a, b)
-    elif d.kind != "f" and (isinstance(b, float) or d.kind == "b"):
-        a = to_dtype(a, common_dtype(a, b))
-    return _broadcast(fn, a, b)
+    """Compare in the common dtype. Like every number, one beyond an integer dtype wraps around."""
+    a = check_tensor(fn.__name__, input)
+    if isinstance(other, Tensor):
+        if other.array.dtype is a.array.dtype:
+            return _broadcast(fn, a, other)
+    elif type(other) is float and a.array.dtype.kind == "f":
+        return _broadcast(fn, a, other)
+    return _broadcast(fn, *promoted(fn.__name__, a, other))
 
 
 def _broadcast(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tensor:
@@ -134,11 +128,9 @@ def bitwise_xor(input: Any, other: Any) -> Tensor:
 
 
 def bitwise_not(input: Tensor) -> Tensor:
-    """The bits inverted; of bools, not. TypeError for floats."""
+    """The bits inverted; of bools, not."""
     if check_tensor("bitwise_not", input).array.dtype.kind == "f":
-        raise TypeError(
-            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
-        )
+        raise not_implemented("bitwise_not", input)
     return compare.bitwise_not(input)
 
 
@@ -196,6 +188,9 @@ def isin(
     """Whether each element occurs in ``test_elements``; one of the two may be a number."""
     del assume_unique  # only a hint about speed
     a, b = promoted("isin", elements, test_elements)
+    for x in (elements, test_elements):
+        if isinstance(x, Tensor) and x.array.dtype.kind == "b":
+            raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     if not isinstance(a, Tensor):
         a = Tensor._wrap(np.asarray(a, b.array.dtype))
     if not isinstance(b, Tensor):

@@ -133,9 +133,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return pointwise.mul(input[:, None], vec2)
 
 
-def _weighted(
-    name: str, input: Any, y: Tensor, beta: float, alpha: float, shape: tuple[int, ...]
-) -> Tensor:
+def _weighted(name: str, input: Any, y: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta input + alpha y, where ``input`` may be smaller than the product but not larger."""
     x = check_tensor(name, input)
     if x.array.dtype != y.array.dtype:
@@ -147,6 +145,7 @@ def _weighted(
         raise RuntimeError(
             f"{name}: For integral input tensors, beta and alpha must not be floating point numbers"
         )
+    shape = y.array.shape
     if x.array.ndim > len(shape) or not _expands_to(x.array.shape, shape):
         raise RuntimeError(
             f"{name}: the input of shape {list(x.shape)} cannot be expanded to the product's shape"
@@ -169,13 +168,13 @@ def addmm(
 ) -> Tensor:
     """beta input + alpha mat1 mat2."""
     y = mm(mat1, mat2)
-    return _weighted("addmm", input, y, beta, alpha, y.array.shape)
+    return _weighted("addmm", input, y, beta, alpha)
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha mat vec."""
     y = mv(mat, vec)
-    return _weighted("addmv", input, y, beta, alpha, y.array.shape)
+    return _weighted("addmv", input, y, beta, alpha)
 
 
 def baddbmm(
@@ -183,7 +182,7 @@ def baddbmm(
 ) -> Tensor:
     """beta input + alpha batch1 batch2, for each matrix of the batch."""
     y = bmm(batch1, batch2)
-    return _weighted("baddbmm", input, y, beta, alpha, y.array.shape)
+    return _weighted("baddbmm", input, y, beta, alpha)
 
 
 def addbmm(
@@ -191,7 +190,7 @@ def addbmm(
 ) -> Tensor:
     """beta input + alpha times the sum over the batch of batch1 batch2."""
     y = einsum("bij,bjk->ik", *_ranked("addbmm", (3, 3), batch1, batch2))
-    return _weighted("addbmm", input, y, beta, alpha, y.array.shape)
+    return _weighted("addbmm", input, y, beta, alpha)
 
 
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:

@@ -15,6 +15,7 @@ from ..ops import basic, unary
 from ..tensor import Tensor
 from .arguments import check_tensor
 from .promotion import (
+    BOOL,
     broadcast_error,
     common_dtype,
     elementwise,
@@ -134,7 +135,7 @@ def _check_divisor(name: str, a: Any, b: Any) -> None:
     a, b = operand(name, a, 1), operand(name, b)
     kind = common_dtype(a, b).kind
     if kind == "b":
-        raise not_implemented(name, a)
+        raise not_implemented(name, a if isinstance(a, Tensor) else b)
     if kind != "f" and not np.all(b.array if isinstance(b, Tensor) else b):
         raise RuntimeError(f"ZeroDivisionError: {name} of integers by 0")
 
@@ -144,7 +145,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
     a, b = operand("pow", input, 1), operand("pow", exponent)
     kind = common_dtype(a, b).kind
     if kind == "b":
-        raise not_implemented("pow", a)
+        if isinstance(b, Tensor):
+            raise not_implemented("pow", b)
+        return to_dtype(pow(a, int(b)), BOOL)
     if kind != "f":
         if isinstance(b, Tensor):
             return _integer_pow(a, b)
@@ -476,6 +479,8 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """input + value tensor1 tensor2."""
     product = mul(tensor1, tensor2)
+    if common_dtype(input, product).kind == "b":
+        raise not_implemented("addcmul", product)
     return add(input, product if value == 1 else mul(product, value))
 
 

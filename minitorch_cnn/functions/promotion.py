@@ -97,8 +97,8 @@ def operand(name: str, x: Any, position: int = 2) -> Any:
     if isinstance(x, np.generic):
         x = x.item()
     if isinstance(x, int):
-        if not -_LIMIT <= x < _LIMIT:
-            raise OverflowError(f"{name}(): {x} does not fit in int64")
+        if not -_LIMIT <= x < 2 * _LIMIT:
+            raise OverflowError(f"{name}(): {x} does not fit in 64 bits")
         return x
     if not isinstance(x, float):
         check_tensor(name, x, "input" if position == 1 else "other")
@@ -116,14 +116,14 @@ def to_dtype(x: Any, d: np.dtype[Any]) -> Any:
     return x
 
 
-def dtype_name(x: Any) -> str:
+def dtype_name(d: np.dtype[Any]) -> str:
     """PyTorch's word for a dtype in its messages: "Long" for int64."""
-    return _LONG_NAMES[x.dtype.name]
+    return _LONG_NAMES[d.name]
 
 
 def not_implemented(name: str, x: Tensor) -> NotImplementedError:
     """The error for a dtype that an operation has no meaning for."""
-    return NotImplementedError(f"\"{name}\" not implemented for '{dtype_name(x)}'")
+    return NotImplementedError(f"\"{name}\" not implemented for '{dtype_name(x.array.dtype)}'")
 
 
 def promoted(name: str, *operands: Any) -> tuple[Any, ...]:

@@ -298,6 +298,8 @@ def _cumulative(name: str, fn: Any, input: Any, dim: Any, dtype: Any) -> Tensor:
     if dtype is None:
         return fn(x, axis=axis)
     d = as_numpy_dtype(dtype)
+    if d.kind == "b":
+        raise not_implemented(name, to_dtype(x, d))
     return to_dtype(fn(to_dtype(x, d), axis=axis), d)
 
 
