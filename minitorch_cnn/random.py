@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .device import device as Device
+from .dtypes import uint8
 from .tensor import Tensor
 
 # The state as bytes: a tag, the seed, then Philox's own words, all little-endian.
@@ -63,7 +64,7 @@ class Generator:
 
     def set_state(self, new_state: Tensor) -> Generator:
         """Continue from a :meth:`get_state`; anything else is refused and changes nothing."""
-        if not isinstance(new_state, Tensor) or new_state.array.dtype != np.uint8:
+        if getattr(new_state, "dtype", None) is not uint8:
             raise TypeError("expected a torch.ByteTensor: the uint8 tensor that get_state() gave")
         packed = np.asarray(new_state.array).tobytes()
         if len(packed) != _STATE.size:
