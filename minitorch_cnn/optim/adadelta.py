@@ -72,8 +72,8 @@ class Adadelta(Optimizer):
         lr, rho, eps = (scalar(group[name]) for name in ("lr", "rho", "eps"))
         decay = scalar(group["weight_decay"])
         arrays = [p.array, p.grad.array, state["square_avg"].array, state["acc_delta"].array]
-        for w, g, v, a, d, u, std in blocks(*arrays, scratch=3):
-            d = direction(w, g, decay, group["maximize"], out=d)
+        for w, g, v, a, t, u, std in blocks(*arrays, scratch=3):
+            d = direction(w, g, decay, group["maximize"], out=t)
             v *= rho
             v += np.multiply(np.multiply(d, d, out=u), 1 - rho, out=u)
             np.sqrt(np.add(v, eps, out=std), out=std)

@@ -74,10 +74,9 @@ class Adagrad(Optimizer):
         t, decay, eps = scalar(state["step"]), scalar(group["weight_decay"]), scalar(group["eps"])
         step_size = scalar(group["lr"]) / (1 + (t - 1) * scalar(group["lr_decay"]))
         arrays = [p.array, p.grad.array, state["sum"].array]
-        for w, g, s, d, u in blocks(*arrays, scratch=2):
-            d = direction(w, g, decay, group["maximize"], out=d)
-            s += np.multiply(d, d, out=u)
-            np.sqrt(s, out=u)
-            u += eps
-            np.divide(d, u, out=u)
-            w -= np.multiply(u, step_size, out=u)
+        for w, g, s, t1, t2 in blocks(*arrays, scratch=2):
+            d = direction(w, g, decay, group["maximize"], out=t1)
+            s += np.multiply(d, d, out=t2)
+            np.sqrt(s, out=t2)
+            t2 += eps
+            w -= np.divide(np.multiply(d, step_size, out=t1), t2, out=t1)

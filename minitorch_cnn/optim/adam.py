@@ -90,20 +90,19 @@ class Adam(Optimizer):
         arrays = [p.array, p.grad.array, state["exp_avg"].array, state["exp_avg_sq"].array]
         if amsgrad:
             arrays.append(state["max_exp_avg_sq"].array)
-        for w, g, m, v, *largest, d, u in blocks(*arrays, scratch=2):
+        for w, g, m, v, *largest, t1, t2 in blocks(*arrays, scratch=2):
             if decoupled:
                 w *= 1 - lr * decay
-            d = direction(w, g, 0.0 if decoupled else decay, group["maximize"], out=d)
-            m += np.multiply(np.subtract(d, m, out=u), 1 - beta1, out=u)
+            d = direction(w, g, 0.0 if decoupled else decay, group["maximize"], out=t1)
+            m += np.multiply(np.subtract(d, m, out=t2), 1 - beta1, out=t2)
             v *= beta2
-            v += np.multiply(np.multiply(d, d, out=u), 1 - beta2, out=u)
+            v += np.multiply(np.multiply(d, d, out=t2), 1 - beta2, out=t2)
             if amsgrad:
                 v = np.maximum(largest[0], v, out=largest[0])
-            np.sqrt(v, out=u)
-            u /= root_correction
-            u += eps
-            np.divide(m, u, out=u)
-            w -= np.multiply(u, step_size, out=u)
+            np.sqrt(v, out=t2)
+            t2 /= root_correction
+            t2 += eps
+            w -= np.divide(np.multiply(m, step_size, out=t1), t2, out=t1)
 
 
 class AdamW(Adam):

@@ -276,7 +276,7 @@ def _own(value: Any) -> Any:
     if isinstance(value, Tensor):
         return Tensor._wrap(value.array.copy())
     if hasattr(value, "__array__"):
-        return Tensor._wrap(np.array(value))
+        return Tensor._wrap(np.asarray(value).copy())
     return list(value) if isinstance(value, list) else value
 
 

@@ -81,24 +81,22 @@ class RMSprop(Optimizer):
 
         names = ["square_avg", *["momentum_buffer"] * (momentum > 0), *["grad_avg"] * centered]
         arrays = [p.array, p.grad.array, *(state[name].array for name in names)]
-        for w, g, v, *more, d, u in blocks(*arrays, scratch=2):
-            d = direction(w, g, decay, group["maximize"], out=d)
+        for w, g, v, *more, t1, t2 in blocks(*arrays, scratch=2):
+            d = direction(w, g, decay, group["maximize"], out=t1)
             v *= alpha
-            v += np.multiply(np.multiply(d, d, out=u), 1 - alpha, out=u)
+            v += np.multiply(np.multiply(d, d, out=t2), 1 - alpha, out=t2)
             if centered:
                 a = more[-1]
-                a += np.multiply(np.subtract(d, a, out=u), 1 - alpha, out=u)
-                np.subtract(v, np.multiply(a, a, out=u), out=u)
-                np.sqrt(u, out=u)
+                a += np.multiply(np.subtract(d, a, out=t2), 1 - alpha, out=t2)
+                np.subtract(v, np.multiply(a, a, out=t2), out=t2)
+                np.sqrt(t2, out=t2)
             else:
-                np.sqrt(v, out=u)
-            u += eps
-            np.divide(d, u, out=u)
+                np.sqrt(v, out=t2)
+            t2 += eps
             if momentum > 0:
                 b = more[0]
                 b *= momentum
-                b += u
-                np.multiply(b, lr, out=u)
+                b += np.divide(d, t2, out=t2)
+                w -= np.multiply(b, lr, out=t2)
             else:
-                u *= lr
-            w -= u
+                w -= np.divide(np.multiply(d, lr, out=t1), t2, out=t1)
