@@ -6,6 +6,7 @@ result cast integers and bools to the default dtype first.
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -381,6 +382,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     given = [operand("clamp", x) for x in (min, max) if x is not None]
+    ranks = [x.array.ndim if isinstance(x, Tensor) else -1 for x in given]
+    if -1 in ranks and builtins.max(ranks) > 0:
+        raise TypeError("clamp(): 'min' and 'max' must both be tensors or both be numbers")
     d = common_dtype(input, *given)
     low, high = (None if x is None else to_dtype(operand("clamp", x), d) for x in (min, max))
     try:
@@ -493,6 +497,12 @@ def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
     return add(input, quotient if value == 1 else mul(quotient, value))
 
 
+def _where_method(self: Tensor, condition: Tensor, other: Any) -> Any:
+    """self where the condition holds, else other."""
+    return where(condition, self, other)
+
+
+ONLY_METHODS = {"where": _where_method}
 subtract, multiply, divide = sub, mul, div
 negative, absolute, fix, clip = neg, abs, trunc, clamp
 arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..tensor import Array, op
 from .basic import sum_along
+from .unary import sign_of
 
 Axes = tuple[int, ...]
 
@@ -172,13 +173,13 @@ def norm(x: Array, /, *, p: float, axes: Axes, keepdims: bool = False) -> Any:
             return np.zeros_like(x, dtype)
         if math.isinf(p):
             winners = (size == y) | (x != x)
-            g = gy * np.sign(x) * winners / winners.sum(axes, keepdims=True)
+            g = gy * sign_of(x) * winners / winners.sum(axes, keepdims=True)
         elif p == 1:
-            g = gy * np.sign(x)
+            g = gy * sign_of(x)
         elif p == 2:
             g = np.where(y == 0, 0, x * (gy / y))
         else:
-            scaled = np.where(x == 0, 0, np.sign(x) * size ** (p - 1))
+            scaled = np.where(x == 0, 0, sign_of(x) * size ** (p - 1))
             g = np.where(y == 0, 0, scaled * (gy * y ** (1 - p)))
         return g.astype(dtype)
 

@@ -15,6 +15,11 @@ def _flat(gy: Array) -> Array:
     return np.zeros_like(gy)
 
 
+def sign_of(x: Array) -> Array:
+    """-1, 0 or 1 in x's dtype; 0 for NaN."""
+    return np.where(np.isnan(x), 0, np.sign(x)).astype(x.dtype)
+
+
 @op
 def neg(x: Array, /) -> Any:
     """y = -x; unsigned integers wrap around."""
@@ -24,7 +29,7 @@ def neg(x: Array, /) -> Any:
 @op
 def abs(x: Array, /) -> Any:
     """y = |x|; the gradient at 0 is 0."""
-    return np.abs(x), (lambda gy: gy * np.sign(x),)
+    return np.abs(x), (lambda gy: gy * sign_of(x),)
 
 
 @op
@@ -176,8 +181,8 @@ def erf(x: Array, /) -> Any:
 
 @op
 def sign(x: Array, /) -> Any:
-    """y = -1, 0 or 1."""
-    return np.where(np.isnan(x), 0, np.sign(x)).astype(x.dtype), (_flat,)
+    """y = -1, 0 or 1; 0 for NaN."""
+    return sign_of(x), (_flat,)
 
 
 @op
