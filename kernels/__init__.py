@@ -12,11 +12,23 @@ from typing import TYPE_CHECKING
 from . import backend, geometry
 
 if TYPE_CHECKING:
-    from . import conv2d, depthwise, elementwise, gemm, im2col, norm, pool, reference, softmax
+    from . import (
+        conv2d,
+        depthwise,
+        elementwise,
+        gemm,
+        im2col,
+        norm,
+        pool,
+        reference,
+        resample,
+        scalar,
+        softmax,
+    )
 
 __all__ = [
     "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col", "norm", "pool",
-    "reference", "softmax",
+    "reference", "resample", "scalar", "softmax",
 ]  # fmt: skip
 
 

@@ -263,6 +263,24 @@ def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
     return y
 
 
+def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Array:
+    """:func:`sum_ranges` / divisor (OH, OW). Integers divide towards zero, float16 in float32."""
+    if x.dtype == np.float16:
+        return mean_ranges(x.astype(np.float32), rows, columns, divisor).astype(x.dtype)
+    y = sum_ranges(x, rows, columns)
+    if x.dtype.kind != "f":
+        return np.sign(y) * np.sign(divisor) * (np.abs(y) // np.abs(divisor))
+    return np.divide(y, divisor.astype(y.dtype), out=y)
+
+
+def mean_ranges_grad(gy: Array, rows: Ranges, columns: Ranges, divisor: Array, size: Pair) -> Array:
+    """gx[h, w] = the sum of gy / divisor over the windows that cover (h, w)."""
+    if gy.dtype == np.float16:
+        return mean_ranges_grad(gy.astype(np.float32), rows, columns, divisor, size).astype("f2")
+    shares = gy / divisor.astype(gy.dtype)
+    return sum_ranges(shares, covering_ranges(rows, size[0]), covering_ranges(columns, size[1]))
+
+
 @functools.lru_cache(256)
 def kernel_ranges(size: int, K: int, S: int, P: int, windows: int) -> Ranges:
     """The part inside 0:size of each window of a kernel without dilation."""
