@@ -18,7 +18,7 @@ with contextlib.suppress(ModuleNotFoundError):
     import minitorch_cnn.methods
 with contextlib.suppress(ModuleNotFoundError):
     from .settings import *  # noqa: F403
-for _m in ("autograd", "cuda", "accelerator", "backends", "nn", "optim", "utils"):
+for _m in ("linalg", "autograd", "cuda", "accelerator", "backends", "nn", "optim", "utils"):
     with contextlib.suppress(ModuleNotFoundError, ImportError):
         __import__(f"minitorch_cnn.{_m}")
 with contextlib.suppress(ImportError):

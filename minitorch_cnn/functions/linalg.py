@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from string import ascii_letters
 from typing import Any
 
-from ..ops import linalg
+import numpy as np
+
+from ..ops import basic, linalg
 from ..tensor import Tensor
 from . import pointwise
 from .arguments import check_tensor, wrap_dims
@@ -154,7 +156,8 @@ def _weighted(name: str, input: Any, y: Tensor, beta: Any, alpha: Any) -> Tensor
     if alpha != 1:
         y = pointwise.mul(y, alpha)
     if beta == 0:  # not even NaN of the input counts
-        return y
+        nowhere = Tensor._wrap(np.zeros((), np.bool_))
+        return basic.where(nowhere, x, y) if x.requires_grad else y
     return pointwise.add(x if beta == 1 else pointwise.mul(x, beta), y)
 
 

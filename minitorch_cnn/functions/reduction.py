@@ -17,7 +17,7 @@ from ..dtypes import as_numpy_dtype
 from ..ops import compare, reduce
 from ..tensor import Tensor
 from . import pointwise
-from .arguments import check_tensor, wrap_dim
+from .arguments import check_tensor, numpy_dtype, wrap_dim
 from .dims import check_keepdim, numpy_names, reduced_dims
 from .promotion import INT64, dtype_name, floating, not_implemented, to_dtype
 
@@ -41,7 +41,7 @@ def _setup(
         check_keepdim(name, keepdim)
     axes = reduced_dims(name, dim, x.array.ndim)
     if dtype is not None:
-        x = to_dtype(x, as_numpy_dtype(dtype))
+        x = to_dtype(x, numpy_dtype(name, dtype))
     return x, {"axes": axes, "keepdims": keepdim}
 
 
@@ -196,10 +196,21 @@ def check_not_empty(name: str, x: Tensor, axes: tuple[int, ...]) -> None:
             )
 
 
+def check_any_elements(name: str, x: Tensor) -> None:
+    """The largest of all elements exists only if there are some: RuntimeError."""
+    if not x.array.size:
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the"
+            f" reduction dim with the 'dim' argument (input has shape {list(x.shape)})."
+        )
+
+
 @numpy_names
 def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The largest element over dims, NaN if one is; equal ones share the gradient evenly."""
     x, settings = _setup("amax", input, dim, keepdim)
+    if dim is None or dim in ((), []):
+        check_any_elements("amax", x)
     check_not_empty("amax", x, settings["axes"])
     return reduce.amax(x, **settings)
 
@@ -208,6 +219,8 @@ def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The smallest element over dims, NaN if one is; equal ones share the gradient evenly."""
     x, settings = _setup("amin", input, dim, keepdim)
+    if dim is None or dim in ((), []):
+        check_any_elements("amin", x)
     check_not_empty("amin", x, settings["axes"])
     return reduce.amin(x, **settings)
 
@@ -242,6 +255,8 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
 @numpy_names
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """ln sum e^x over dims, without overflow."""
+    if dim is None:
+        raise TypeError("logsumexp(): argument 'dim' must be tuple of ints, not NoneType")
     x, settings = _setup("logsumexp", input, dim, keepdim)
     return reduce.logsumexp(floating("logsumexp", x), **settings)
 
@@ -297,7 +312,7 @@ def _cumulative(name: str, fn: Any, input: Any, dim: Any, dtype: Any) -> Tensor:
     axis = wrap_dim(name, dim, x.array.ndim)
     if dtype is None:
         return fn(x, axis=axis)
-    d = as_numpy_dtype(dtype)
+    d = numpy_dtype(name, dtype)
     if d.kind == "b":
         raise not_implemented(name, to_dtype(x, d))
     return to_dtype(fn(to_dtype(x, d), axis=axis), d)

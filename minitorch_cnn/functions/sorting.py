@@ -16,7 +16,7 @@ from . import pointwise
 from .arguments import check_tensor, wrap_dim
 from .dims import check_keepdim, numpy_names
 from .promotion import not_implemented
-from .reduction import amax, amin, check_not_empty
+from .reduction import amax, amin, check_any_elements, check_not_empty
 
 __all__ = [
     "max", "min", "aminmax", "argmax", "argmin", "sort", "argsort", "topk", "kthvalue", "median",
@@ -37,11 +37,7 @@ def _axis(name: str, x: Tensor, dim: Any, keepdim: Any = False, empty: bool = Fa
 
 
 def _whole(name: str, x: Tensor) -> tuple[int, ...]:
-    if not x.array.size:
-        raise RuntimeError(
-            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the"
-            f" reduction dim with the 'dim' argument (input has shape {list(x.shape)})."
-        )
+    check_any_elements(name, x)
     return tuple(range(x.array.ndim))
 
 
@@ -141,6 +137,8 @@ def topk(
     """The k largest (or smallest) elements along dim in order, and their indices."""
     del sorted
     x = check_tensor("topk", input)
+    if x.array.dtype.kind == "b":
+        raise RuntimeError("topk does not support bool dtypes: write x.int().topk(k)")
     axis = _axis("topk", x, dim, empty=True)
     n = x.array.shape[axis] if x.array.ndim else 1
     if not 0 <= k <= n:
@@ -211,6 +209,10 @@ def unique(
     del sorted
     x = check_tensor("unique", input)
     axis = None if dim is None else wrap_dim("unique", dim, x.array.ndim)
+    if axis is not None and x.array.shape[axis] and not x.array.size:
+        raise RuntimeError(
+            f"unique(): dim {axis} of shape {list(x.shape)} has elements, but they are empty"
+        )
     values, inverse, counts = ordering.unique(x, axis=axis)
     asked = (True, return_inverse, return_counts)
     wanted = tuple(t for t, yes in zip((values, inverse, counts), asked) if yes)
