@@ -116,7 +116,7 @@ class CyclicLR(LRScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a :meth:`state_dict`; ``scale_fn`` stays as constructed."""
         super().load_state_dict({**state_dict, "_scale_fn_custom": self._scale_fn_custom})
-        saved = state_dict["_scale_fn_custom"]
+        saved = state_dict.get("_scale_fn_custom")
         if saved is not None and self._scale_fn_custom is not None:
             self._scale_fn_custom.__dict__.update(saved)
 
@@ -202,6 +202,11 @@ class OneCycleLR(LRScheduler):
             if step <= phase["end_step"] or phase is self._schedule_phases[-1]:
                 break
             start_step = phase["end_step"]
+        if phase["end_step"] == start_step:
+            raise ValueError(
+                f"OneCycleLR: the phase that ends at step {start_step:g} of {self.total_steps} has"
+                " no length; choose another pct_start"
+            )
         part = (step - start_step) / (phase["end_step"] - start_step)
         rates = []
         for group in self.optimizer.param_groups:
