@@ -17,6 +17,8 @@ class device:
             type, index = type.type, type.index if index is None else index
         if isinstance(type, int):
             type, index = "cuda", type
+        if not isinstance(type, str):
+            raise TypeError(f"device(): expected a device name or index, got {type!r}")
         kind, colon, number = type.partition(":")
         if colon:
             if index is not None or not number.isdecimal():
