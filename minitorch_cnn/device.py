@@ -11,22 +11,25 @@ class device:
     """``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``."""
 
     __slots__ = ("index", "type")
+    type: str
+    index: int | None
 
     def __init__(self, type: str | device | int, index: int | None = None) -> None:
-        if isinstance(type, device):
-            type, index = type.type, type.index if index is None else index
-        if isinstance(type, int):
-            type, index = "cuda", type
-        if not isinstance(type, str):
-            raise TypeError(f"device(): expected a device name or index, got {type!r}")
-        kind, colon, number = type.partition(":")
+        name: Any = type
+        if isinstance(name, device):
+            name, index = name.type, name.index if index is None else index
+        if isinstance(name, int):
+            name, index = "cuda", name
+        if not isinstance(name, str):
+            raise TypeError(f"device(): expected a device name or index, got {name!r}")
+        kind, colon, number = name.partition(":")
         if colon:
             if index is not None or not number.isdecimal():
-                raise RuntimeError(f"Invalid device string: '{type}'")
+                raise RuntimeError(f"Invalid device string: '{name}'")
             index = int(number)
         if kind not in ("cpu", "cuda"):
             raise RuntimeError(
-                f"Expected one of cpu, cuda device type at start of device string: {type}"
+                f"Expected one of cpu, cuda device type at start of device string: {name}"
             )
         self.type = kind
         self.index = index
