@@ -49,7 +49,7 @@ bool_ = dtype("bool")
 
 ALL = (float16, float32, float64, uint8, int8, int16, int32, int64, bool_)
 _BY_NUMPY = {d.numpy: d for d in ALL}
-_BY_PYTHON = {"float": None, "int": int64, "bool": bool_}
+_BY_PYTHON = {"float": float64, "int": int64, "bool": bool_}
 _default = float32
 
 
@@ -74,7 +74,7 @@ def as_dtype(value: Any) -> dtype:
     if value is None:
         return _default
     if isinstance(value, type) and value.__name__ in _BY_PYTHON and value.__module__ == "builtins":
-        return _BY_PYTHON[value.__name__] or _default
+        return _BY_PYTHON[value.__name__]
     if isinstance(value, str) and value.startswith("torch."):
         value = value.removeprefix("torch.")
     return from_numpy_dtype(np.dtype(value))

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .device import device as Device
-from .dtypes import as_numpy_dtype, dtype, from_numpy_dtype
+from .dtypes import dtype, from_numpy_dtype, get_default_dtype
 from .grad_mode import (
     detect_anomaly,
     enable_grad,
@@ -119,15 +119,15 @@ class Tensor:
     _hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
     _post_hooks: dict[int, Callable[[Tensor], None]] | None = None
 
-    def __init__(self, *args: Any, dtype: Any = None, device: Any = None) -> None:
-        if args and all(isinstance(a, int) for a in args):
-            array = np.zeros(args, as_numpy_dtype(dtype))
-        elif len(args) > 1:
-            raise TypeError(f"Tensor(): expected sizes or one sequence, got {len(args)} arguments")
+    def __init__(self, *args: Any, device: Any = None) -> None:
+        from .functions.arguments import move
+        from .functions.legacy import construct
+
+        if len(args) == 1 and isinstance(args[0], Tensor):
+            array = args[0].array
         else:
-            source = args[0] if args else []
-            array = np.array(getattr(source, "array", source), as_numpy_dtype(dtype))
-        self._init(array)
+            array = construct("Tensor", get_default_dtype(), args)
+        self._init(move(array, device))
 
     @classmethod
     def _wrap(cls, array: Array, requires_grad: bool = False) -> Tensor:

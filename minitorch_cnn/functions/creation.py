@@ -267,22 +267,26 @@ def logspace(
 
 def zeros_like(input: Tensor, **options: Any) -> Tensor:
     """:func:`zeros` of the shape, dtype and device of ``input``."""
-    return zeros(tuple(input.shape), **like("zeros_like", input, options))
+    options = like("zeros_like", input, options)
+    return zeros(tuple(input.shape), **options)
 
 
 def ones_like(input: Tensor, **options: Any) -> Tensor:
     """:func:`ones` of the shape, dtype and device of ``input``."""
-    return ones(tuple(input.shape), **like("ones_like", input, options))
+    options = like("ones_like", input, options)
+    return ones(tuple(input.shape), **options)
 
 
 def empty_like(input: Tensor, **options: Any) -> Tensor:
     """:func:`empty` of the shape, dtype and device of ``input``."""
-    return empty(tuple(input.shape), **like("empty_like", input, options))
+    options = like("empty_like", input, options)
+    return empty(tuple(input.shape), **options)
 
 
 def full_like(input: Tensor, fill_value: Any, **options: Any) -> Tensor:
     """:func:`full` of the shape, dtype and device of ``input``."""
-    return full(tuple(input.shape), fill_value, **like("full_like", input, options))
+    options = like("full_like", input, options)
+    return full(tuple(input.shape), fill_value, **options)
 
 
 def like(name: str, input: Any, options: dict[str, Any]) -> dict[str, Any]:

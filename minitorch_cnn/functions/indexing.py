@@ -183,13 +183,14 @@ def _as_item(item: Any) -> Any:
     if isinstance(item, np.generic):
         raise IndexError(f"a NumPy scalar of {item.dtype} is not a valid index")
     if item.dtype == np.uint8:
-        warnings.warn(
-            "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool"
-            " instead.",
-            UserWarning,
-            stacklevel=5,
-        )
-        return item != 0
+        if item.ndim:
+            warnings.warn(
+                "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool"
+                " instead.",
+                UserWarning,
+                stacklevel=5,
+            )
+        return item.astype(bool)
     if item.dtype.kind not in "bi" or item.dtype.itemsize == 2:
         raise IndexError(
             f"tensors used as indices must be long, int, byte or bool tensors, not {item.dtype}"

@@ -284,7 +284,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     if type(ext_tensor).__name__ == "PyCapsule":
         ext_tensor = _Capsule(ext_tensor)
     if not hasattr(ext_tensor, "__dlpack__"):
-        raise TypeError(
+        raise RuntimeError(
             f"from_dlpack: {type(ext_tensor).__name__} has no __dlpack__ (use torch.tensor)"
         )
     if int(ext_tensor.__dlpack_device__()[0]) in (1, 3):  # CPU, pinned CPU memory

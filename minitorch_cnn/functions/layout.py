@@ -12,12 +12,21 @@ from ..memory import check_allocation
 from ..ops import indexing
 from ..ops import shape as ops
 from ..tensor import Tensor
-from .arguments import as_int, check_tensor, contiguous_format, wrap_dim
+from .arguments import (
+    as_int,
+    channels_last,
+    check_tensor,
+    contiguous_format,
+    memory_format,
+    preserve_format,
+    wrap_dim,
+)
 from .inplace import recorded
 from .shape import expand, permute, reshape, squeeze, t, transpose, unsqueeze
 
 __all__ = [
-    "clone", "diag", "diag_embed", "diagonal", "meshgrid", "repeat_interleave", "tril", "triu",
+    "channels_last", "clone", "contiguous_format", "diag", "diag_embed", "diagonal",
+    "memory_format", "meshgrid", "preserve_format", "repeat_interleave", "tril", "triu",
 ]  # fmt: skip
 
 METHODS = (
@@ -30,9 +39,10 @@ INPLACE = ("tril", "triu")
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy; the gradient flows through."""
     x = check_tensor("clone", input)
-    if 0 in x.array.strides:  # an expanded tensor becomes as large as it looks
+    expanded = 0 in x.array.strides
+    if expanded:  # the copy is as large as the tensor looks
         check_allocation("clone", x.array.shape, x.array.dtype)
-    y: Tensor = ops.clone(x, contiguous=memory_format is contiguous_format)
+    y: Tensor = ops.clone(x, contiguous=expanded or memory_format is contiguous_format)
     return y
 
 
@@ -141,10 +151,11 @@ def repeat_interleave(
     if isinstance(times, np.ndarray) and len(times) != 1:
         rows = np.repeat(np.arange(n), _counts(times, n))
     else:
-        count = int(times[0]) if isinstance(times, np.ndarray) else times
-        rows = np.repeat(np.arange(n), as_int("repeat_interleave", "repeats", count))
+        count = times[0] if isinstance(times, np.ndarray) else times
+        count = as_int("repeat_interleave", "repeats", count)
         if count < 0:
             raise RuntimeError(f"repeat_interleave: Repeats must be non-negative, got {count}")
+        rows = np.repeat(np.arange(n), count)
     if output_size is not None and output_size != len(rows):
         raise RuntimeError(f"repeat_interleave: output_size is {output_size}, not {len(rows)}")
     y: Tensor = indexing.getitem(x, basic=(...,), arrays=(*[slice(None)] * d, rows))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..device import device as Device
 from ..dtypes import as_dtype, set_default_dtype
 from ..dtypes import dtype as Dtype
@@ -27,7 +29,7 @@ def construct(name: str, dtype: Dtype, args: tuple[Any, ...]) -> Array:
     first = args[0] if args else 0
     if isinstance(first, Size):
         return empty(name, as_size(name, (tuple(first),)), dtype.numpy)
-    if hasattr(first, "__index__") and not isinstance(first, (bool, Tensor)):
+    if isinstance(first, (int, np.integer)) and not isinstance(first, bool):
         return empty(name, as_size(name, args or (0,)), dtype.numpy)
     if len(args) > 1:
         raise TypeError(f"{name}() takes sizes or one sequence, got {len(args)} arguments")
@@ -102,8 +104,8 @@ def convert_type(self: Tensor, dtype: Any = None, non_blocking: bool = False) ->
     del non_blocking
     if dtype is None:
         return _type_of(self)
-    if isinstance(dtype, Dtype) or dtype in (float, int, bool):
-        return convert(self, None, as_dtype(dtype).numpy)
+    if isinstance(dtype, Dtype):
+        return convert(self, None, dtype.numpy)
     wanted, device = _parse(dtype)
     return convert(self, device, wanted.numpy)
 

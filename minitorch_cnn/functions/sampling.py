@@ -23,7 +23,7 @@ from .arguments import (
     numpy_dtype,
 )
 from .creation import like
-from .inplace import overwrite
+from .inplace import check_expandable, overwrite
 
 __all__ = [
     "bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn",
@@ -221,18 +221,21 @@ def multinomial(
 
 def rand_like(input: Tensor, **options: Any) -> Tensor:
     """:func:`rand` of the shape, dtype and device of ``input``."""
-    return rand(tuple(input.shape), **like("rand_like", input, options))
+    options = like("rand_like", input, options)
+    return rand(tuple(input.shape), **options)
 
 
 def randn_like(input: Tensor, **options: Any) -> Tensor:
     """:func:`randn` of the shape, dtype and device of ``input``."""
-    return randn(tuple(input.shape), **like("randn_like", input, options))
+    options = like("randn_like", input, options)
+    return randn(tuple(input.shape), **options)
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None, **options: Any) -> Tensor:
     """:func:`randint` of the shape, dtype and device of ``input``; one bound is ``high``."""
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, tuple(input.shape), **like("randint_like", input, options))
+    options = like("randint_like", input, options)
+    return randint(low, high, tuple(input.shape), **options)
 
 
 def uniform_(
@@ -367,6 +370,5 @@ def _coins(shape: tuple[int, ...], dtype: np.dtype[Any], p: Any, source: Any) ->
         raise RuntimeError(
             f"bernoulli expects p to be in [0, 1], but got values from {smallest} to {largest}"
         )
-    if np.shape(p) and np.broadcast_shapes(np.shape(p), shape) != shape:
-        raise RuntimeError(f"bernoulli: p {list(np.shape(p))} does not expand to {list(shape)}")
+    check_expandable("bernoulli: p", np.shape(p), shape)
     return np.asarray(source.random(shape) < p).astype(dtype)
