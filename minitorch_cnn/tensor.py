@@ -303,6 +303,7 @@ class Tensor:
                 " being used in an in-place operation. Wrap the line in torch.no_grad(), or"
                 " compute a new tensor."
             )
+        check_history(f"{fn.__name__}_", (self,))  # of the snapshot, the op could not tell
         # Memory that nobody else can see needs no snapshot: the result takes its place.
         alone = self.array.base is None and sys.getrefcount(self.array) == 2
         before = Tensor._wrap(self.array if alone else self.array.copy(), self.requires_grad)
