@@ -275,8 +275,7 @@ class _ThreadedEpoch(_Epoch):
                 " that to load; raise timeout, or look for what blocks in the dataset"
             ) from None
         except StopIteration:
-            self._workers = None
-            _cancel(self._pending)
+            self._workers = None  # the batches still pending find the stream's end, too
             raise
         except BaseException:
             if future.done():
