@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -314,6 +315,15 @@ def test_tensor_dataset_batches_are_its_samples() -> None:
         (("torch.float64", x.array[i].tolist()), ("torch.int64", i)) for i in (4, 0, 4)
     ]
     assert all(np.shares_memory(row[0].array, x.array) for row in rows)  # as dataset[i] does
+
+
+def test_batches_of_tensors_with_gradients_keep_their_history() -> None:
+    x = tensor(np.arange(6.0).reshape(3, 2))
+    x.requires_grad = True
+    ((batch,),) = ours.DataLoader(ours.TensorDataset(x), batch_sampler=[[2, 0, 2]])
+    (batch * batch).sum().backward()
+    assert x.grad is not None
+    assert x.grad.array.tolist() == [[0.0, 2.0], [0.0, 0.0], [16.0, 20.0]]
 
 
 def test_tensor_dataset_needs_equal_first_sizes() -> None:
@@ -733,3 +743,37 @@ def test_a_program_may_end_in_the_middle_of_an_epoch(ending: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_datasets_may_call_kernels(layer: str) -> None:
+    """In several threads, while the main thread does so too: workqueue aborts if unprotected."""
+    code = """if True:
+        import numpy as np
+        from minitorch_cnn.ops.pool import max_pool2d
+        from minitorch_cnn.random import default_generator, manual_seed
+        from minitorch_cnn.tensor import Tensor
+        from minitorch_cnn.utils.data import DataLoader, Dataset
+        def pooled(shape):
+            x = Tensor._wrap(default_generator.numpy.random(shape, np.float32))
+            return max_pool2d(x, kernel_size=2)[0]
+        class Pooled(Dataset):
+            def __len__(self): return 24
+            def __getitem__(self, index): return pooled((3, 96, 96, 4)).array.sum()
+        def epoch(num_workers):
+            manual_seed(0)
+            loader = DataLoader(Pooled(), 2, num_workers=num_workers)
+            return [(batch.array.tolist(), pooled((8, 3, 96, 96)).array.sum()) for batch in loader]
+        expected = epoch(0)
+        assert epoch(1) == expected
+        assert epoch(3) == expected
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "NUMBA_THREADING_LAYER": layer},
+    )
+    assert done.returncode == 0, done.stderr
