@@ -9,6 +9,7 @@ import numpy as np
 from ..ops import indexing as ops
 from ..tensor import Array, Tensor
 from .arguments import check_tensor, number_array, wrap_dim
+from .layout import clone
 from .shape import broadcast_tensors, expand, reshape
 
 __all__ = [
@@ -57,9 +58,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     del sparse_grad
     x, at, d = _aligned("gather", input, dim, index)
-    if at.size == 0:
-        y: Tensor = ops.gather(reshape(x, -1), dim=0, index=at.reshape(-1))
-        return reshape(y, at.shape)
+    if at.ndim != x.array.ndim:  # an empty index may have any number of dimensions
+        x, at, d = reshape(x, -1), at.reshape(-1), 0
     for axis, (m, n) in enumerate(zip(at.shape, x.array.shape)):
         if axis != d and m > n:
             raise RuntimeError(
@@ -67,7 +67,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
                 f" to be no larger than self {list(x.shape)} apart from dimension {d}"
             )
     _check_range(at, x.array.shape[d], d)
-    y = ops.gather(x, dim=d, index=at)
+    y: Tensor = ops.gather(x, dim=d, index=at)
     return reshape(y, tuple(index.shape))
 
 
@@ -127,8 +127,8 @@ def _scatter(name: str, op: Any, input: Any, dim: Any, index: Any, src: Any) -> 
             f"{name}(): Expected self.dtype to be equal to src.dtype, got {x.dtype} and"
             f" {source.dtype}"
         )
-    if at.size == 0:
-        return input.clone()
+    if at.ndim != x.array.ndim:  # an empty index may have any number of dimensions
+        return clone(input)
     if source.array.ndim == 0 and (name == "scatter_add" or at.ndim == 1):
         source = reshape(source, 1) if at.size == 1 else source
     sizes = source.array.shape or at.shape

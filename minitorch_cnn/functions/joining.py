@@ -80,7 +80,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
                 )
     total = (*shape[:d], sum(x.array.shape[d] for x in real), *shape[d + 1 :])
     check_allocation("cat", total, real[0].array.dtype)
-    y: Tensor = ops.cat(*real, dim=d)
+    y: Tensor = ops.cat(*(xs if len(shape) == 1 else real), dim=d)
     return y
 
 
