@@ -72,8 +72,9 @@ class KernelCache:
         self.options = sorted(
             (name, sorted(v) if isinstance(v, set) else v) for name, v in options.items()
         )
+        self.name = f"{fn.__module__.rpartition('.')[2]}.{fn.__name__}"
         self.started = 0.0
-        self.timer = threading.Timer(0, _say, (fn.__name__,))
+        self.timer = threading.Timer(0, _say, (self.name,))
 
     @property
     def cache_path(self) -> str:
@@ -99,7 +100,7 @@ class KernelCache:
         except Exception:  # noqa: BLE001, S110 - a bad file costs a compilation, never the run
             pass
         self.started = time.perf_counter()
-        self.timer = threading.Timer(max(0.0, 1.0 - _Spent.seconds), _say, (self.fn.__name__,))
+        self.timer = threading.Timer(max(0.0, 1.0 - _Spent.seconds), _say, (self.name,))
         self.timer.daemon = True
         self.timer.start()
         return None
@@ -134,9 +135,9 @@ class _Spent:
 
 
 def _say(name: str) -> None:
-    kept = "once: it is kept" if directory() is not None else "no writable cache directory"
+    kept = "kept for next time" if directory() is not None else "no writable cache directory"
     with contextlib.suppress(OSError, ValueError, AttributeError):  # no or closed stderr
-        sys.stderr.write(f"minitorch_cnn: compiling {name} ({kept})\n")
+        sys.stderr.write(f"minitorch_cnn: compiling kernel {name} ({kept})\n")
         sys.stderr.flush()
 
 

@@ -1,0 +1,179 @@
+"""im2col and its transpose: a convolution becomes one product of matrices.
+
+Each output pixel of a convolution is a dot product of the filter with the C*KH*KW input numbers
+under it. ``im2col`` writes those numbers as one column per output pixel, so that
+
+    y (F, OH*OW) = weight (F, C*KH*KW) @ col (C*KH*KW, OH*OW);
+
+``col2im`` adds up, for each input pixel, what the columns hold for it: the gradient of im2col.
+Source: K. Chellapilla, S. Puri, P. Simard, High Performance Convolutional Neural Networks for
+Document Processing, 2006.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .backend import Array
+from .gemm import VECTOR, Panel, box, copy, fill, panel_box
+from .geometry import Pair
+from .jit import inline, kernel, prange
+
+
+def windows(x: Array, kernel: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    """A view (N, C, KH, KW, OH, OW) of the zero-padded x: what each tap sees."""
+    N, C, H, W = x.shape
+    (KH, KW), (OH, OW), (SH, SW), (DH, DW) = kernel, size, stride, dilation
+    above, left = padding
+    # A negative padding leaves rows out; what the last window does not reach is left out too.
+    below = max(0, (OH - 1) * SH + (KH - 1) * DH + 1 - H - above)
+    right = max(0, (OW - 1) * SW + (KW - 1) * DW + 1 - W - left)
+    edges = ((0, 0), (0, 0), (max(above, 0), below), (max(left, 0), right))
+    x = np.pad(x, edges)[:, :, max(-above, 0) :, max(-left, 0) :]
+    n, c, h, w = x.strides
+    shape, steps = (N, C, KH, KW, OH, OW), (n, c, h * DH, w * DW, h * SH, w * SW)
+    return np.lib.stride_tricks.as_strided(x, shape, steps)
+
+
+def im2col_numpy(
+    x: Array, col: Array, first: int, panel: Panel, kernel: Pair, size: Pair,
+    stride: Pair, padding: Pair, dilation: Pair,
+) -> None:  # fmt: skip
+    N = len(x)
+    for p in range(len(col)):
+        n0, n1, h0, h1, w0, w1 = panel_box(first + p, N, *size, panel)
+        seen = windows(x[n0:n1], kernel, size, stride, padding, dilation)
+        seen = seen[..., h0:h1, w0:w1].transpose(1, 2, 3, 0, 4, 5)
+        taps, columns = int(np.prod(seen.shape[:3])), int(np.prod(seen.shape[3:]))
+        col[p, :taps, :columns] = seen.reshape(taps, columns)
+
+
+@inline
+def valid(start: int, step: int, cells: int, low: int, high: int) -> tuple[int, int]:
+    """The part of low..high where 0 <= start + o * step < cells."""
+    a = min(max(low, (step - 1 - start) // step), high)
+    return a, max(a, min(high, (cells - start + step - 1) // step))
+
+
+@inline
+def _take(to: Array, t: int, source: Array, s: int, step: int, n: int) -> None:
+    """``to[t : t + n] = source[s :: step]``."""
+    if n > 0:
+        t, s, step = np.uintp(t), np.uintp(s), np.uintp(step)
+        if step == np.uintp(1):
+            for j in range(np.uintp(n)):
+                to[t + j] = source[s + j]
+        else:
+            for j in range(np.uintp(n)):
+                to[t + j] = source[s + j * step]
+
+
+@kernel(numpy=im2col_numpy)
+def im2col(
+    x: Array, col: Array, first: int, panel: Panel, kernel: Pair, size: Pair,
+    stride: Pair, padding: Pair, dilation: Pair,
+) -> None:  # fmt: skip
+    """col[p, (c KH + kh) KW + kw, j] = x[n, c, oh SH + kh DH - PH, ow SW + kw DW - PW], or 0 outside.
+
+    x: (N, C, H, W). col: (P, >= C KH KW, LD), panels ``first`` to ``first + P`` of the output's
+    ``size`` = (OH, OW) pixels; j counts the pixels (n, oh, ow) of the panel, and columns up to the
+    next multiple of VECTOR are zero. A negative padding leaves rows of x out.
+    """
+    N, C, H, W = x.shape
+    P, K, LD = col.shape
+    KH, KW = kernel
+    OH, OW = size
+    SH, SW = stride
+    DH, DW = dilation
+    xf, cf = x.reshape(x.size), col.reshape(col.size)
+    # Moving kh up by one tap moves the window by DH pixels: what tap kh sees at row oh, tap kh - 1
+    # saw at row oh + up. Copying that is one long run, where reading x is one short run per row.
+    up = DH // SH if DH % SH == 0 else OH
+    for task in prange(P * C):
+        p, c = task // C, task % C
+        n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
+        rows, cols = h1 - h0, w1 - w0
+        for kw in range(KW):
+            w = kw * DW - padding[1]
+            left, right = valid(w, SW, W, w0, w1)
+            for kh in range(KH):
+                d = ((p * K + c * KH * KW) + kh * KW + kw) * LD
+                end = d + LD
+                for n in range(n0, n1):
+                    done = max(0, rows - up) if kh > 0 else 0
+                    copy(cf, d, cf, d - KW * LD + up * cols, done * cols)
+                    for oh in range(h0 + done, h1):
+                        h = oh * SH + kh * DH - padding[0]
+                        inside = right if 0 <= h < H else left
+                        row = d + (oh - h0) * cols - w0
+                        fill(cf, row + w0, 0, left - w0)
+                        source = ((n * C + c) * H + h) * W + w + left * SW
+                        _take(cf, row + left, xf, source, SW, inside - left)
+                        fill(cf, row + inside, 0, w1 - inside)
+                    d += rows * cols
+                fill(cf, d, 0, min((end - LD - d) % VECTOR, end - d))
+
+
+def col2im_numpy(
+    col: Array, x: Array, n0: int, c0: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> None:
+    N, K, OH, OW = col.shape
+    H, W = x.shape[2:]
+    (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
+    C = K // (KH * KW)
+    col = col.reshape(N, C, KH, KW, OH, OW)
+    # Everything that a window can reach, in and around x; x is a part of it.
+    above, left = max(PH, 0), max(PW, 0)
+    tall = max(H + above, PH + H, (OH - 1) * SH + (KH - 1) * DH + 1 + above - PH)
+    wide = max(W + left, PW + W, (OW - 1) * SW + (KW - 1) * DW + 1 + left - PW)
+    around = np.zeros((N, C, tall, wide), col.dtype)
+    for kh in range(KH):
+        for kw in range(KW):
+            h, w = kh * DH + above - PH, kw * DW + left - PW
+            around[:, :, h : h + OH * SH : SH, w : w + OW * SW : SW][:, :, :OH, :OW] += col[:, :, kh, kw]
+    x[n0 : n0 + N, c0 : c0 + C] = around[:, :, above : above + H, left : left + W]
+
+
+@kernel(numpy=col2im_numpy)
+def col2im(
+    col: Array, x: Array, n0: int, c0: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> None:
+    """x[n0 + n, c0 + c, h, w] = the sum of all entries of col that im2col reads from there.
+
+    col: (N, C KH KW, OH, OW). x: (.., .., H, W). One task owns one plane of x, and adds its taps
+    up in the order of (kh, kw).
+    """
+    N, K, OH, OW = col.shape
+    channels, H, W = x.shape[1:]
+    KH, KW = kernel
+    SH, SW = stride
+    DH, DW = dilation
+    C = K // (KH * KW)
+    xf, cf = x.reshape(x.size), col.reshape(col.size)
+    for task in prange(N * C):
+        n, c = task // C, task % C
+        plane = ((n0 + n) * channels + c0 + c) * H * W
+        fill(xf, plane, 0, H * W)
+        for kh in range(KH):
+            h = kh * DH - padding[0]
+            top, bottom = valid(h, SH, H, 0, OH)
+            for kw in range(KW):
+                w = kw * DW - padding[1]
+                left, right = valid(w, SW, W, 0, OW)
+                tap = (n * K + c * KH * KW + kh * KW + kw) * OH
+                for oh in range(top, bottom):
+                    to = plane + (h + oh * SH) * W + w + left * SW
+                    _add(xf, to, SW, cf, (tap + oh) * OW + left, right - left)
+
+
+@inline
+def _add(to: Array, t: int, step: int, source: Array, s: int, n: int) -> None:
+    """``to[t :: step] += source[s : s + n]``."""
+    if n > 0:
+        t, s, step = np.uintp(t), np.uintp(s), np.uintp(step)
+        if step == np.uintp(1):
+            for j in range(np.uintp(n)):
+                to[t + j] += source[s + j]
+        else:
+            for j in range(np.uintp(n)):
+                to[t + j * step] += source[s + j]
