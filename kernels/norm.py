@@ -1,0 +1,174 @@
+"""Normalisation: the moments of each channel, and the two maps that use them.
+
+x is (N, C, L): batch norm as it is; group norm as (1, N G, C/G L) for its moments and (1, N C, L)
+for the rest; layer norm as (1, rows, D). Moments and gradient sums are accumulated in float64,
+whatever the type of x.
+
+Deviations are taken from m, the mean rounded to that type, exact for elements near it; what is
+left over, mean - m, is put right in the small arrays, per channel. So float32 inputs of
+mean 1e4 and deviation 1 keep all their digits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, contiguous, empty
+from .jit import Kernel, inline, kernel, prange
+
+# Rows shorter than this: NumPy walks all channels at once, and wins.
+SHORT_ROW = 8
+
+
+@inline
+def _sum(row: Array) -> Any:
+    total = 0.0
+    for i in range(row.size):
+        total += row[i]
+    return total
+
+
+@inline
+def _sum_of_squares(row: Array, m: Any) -> Any:
+    total = 0.0
+    for i in range(row.size):
+        d = np.float64(row[i] - m)
+        total += d * d
+    return total
+
+
+@inline
+def _sum_of_products(row: Array, m: Any, other: Array) -> Any:
+    total = 0.0
+    for i in range(row.size):
+        total += np.float64(row[i] - m) * np.float64(other[i])
+    return total
+
+
+def _moments_numpy(x: Array, mean: Array, var: Array) -> None:
+    mean[:] = x.mean((0, 2), dtype=np.float64)
+    m = mean.astype(x.dtype)
+    var[:] = np.square(x - m[:, None]).mean((0, 2), dtype=np.float64) - (mean - m) ** 2
+
+
+@kernel(numpy=_moments_numpy)
+def _moments(x: Array, mean: Array, var: Array) -> None:
+    N, C, L = x.shape
+    for c in prange(C):
+        total = 0.0
+        for n in range(N):
+            total += _sum(x[n, c])
+        mean[c] = total / (N * L)
+        m = x.dtype.type(mean[c])
+        squares = 0.0
+        for n in range(N):
+            squares += _sum_of_squares(x[n, c], m)
+        var[c] = squares / (N * L) - (mean[c] - m) ** 2
+
+
+def _scale_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    np.subtract(x, m[:, None], out=y)
+    y *= scale[:, None]
+    y += shift[:, None]
+
+
+@kernel(numpy=_scale_numpy)
+def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    N, C, L = x.shape
+    for row in prange(N * C):
+        n, c = row // C, row % C
+        for i in range(L):
+            y[n, c, i] = (x[n, c, i] - m[c]) * scale[c] + shift[c]
+
+
+def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
+    total[:] = gy.sum((0, 2), dtype=np.float64)
+    product[:] = (gy * (x - m[:, None])).sum((0, 2), dtype=np.float64)
+
+
+@kernel(numpy=_gradient_sums_numpy)
+def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
+    N, C, _ = x.shape
+    for c in prange(C):
+        a = 0.0
+        b = 0.0
+        for n in range(N):
+            a += _sum(gy[n, c])
+            b += _sum_of_products(x[n, c], m[c], gy[n, c])
+        total[c] = a
+        product[c] = b
+
+
+def _combine_numpy(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
+) -> None:
+    np.subtract(x, m[:, None], out=gx)
+    gx *= slope[:, None]
+    gx += shift[:, None]
+    gx += gy * scale[:, None]
+
+
+@kernel(numpy=_combine_numpy)
+def _combine(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
+) -> None:
+    N, C, L = x.shape
+    for row in prange(N * C):
+        n, c = row // C, row % C
+        for i in range(L):
+            gx[n, c, i] = scale[c] * gy[n, c, i] + slope[c] * (x[n, c, i] - m[c]) + shift[c]
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """The mean and the (biased) variance of each channel over N and L, as float64 (C)."""
+    x = _prepared(x)
+    mean, var = _zeros(x), _zeros(x)
+    _run(_moments, x, mean, var)
+    return mean, np.maximum(var, 0)
+
+
+def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
+    """y = (x - mean) scale + shift per channel; the three are float64 (C)."""
+    dtype, x = x.dtype, _prepared(x)
+    m = mean.astype(x.dtype)
+    y = empty(x.shape, x)
+    shift = shift - (mean - m) * scale
+    _run(_scale, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+    return y.astype(dtype, copy=False)
+
+
+def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:
+    """The sums of gy and of gy (x - mean) over N and L, as float64 (C)."""
+    x, gy = _prepared(x), _prepared(gy)
+    m = mean.astype(x.dtype)
+    total, product = _zeros(x), _zeros(x)
+    _run(_gradient_sums, x, gy, m, total, product)
+    return total, product - (mean - m) * total
+
+
+def combine(x: Array, gy: Array, mean: Array, scale: Array, slope: Array, shift: Array) -> Array:
+    """gx = scale gy + slope (x - mean) + shift per channel; the four are float64 (C)."""
+    dtype, x, gy = x.dtype, _prepared(x), _prepared(gy)
+    m = mean.astype(x.dtype)
+    gx = empty(x.shape, x)
+    shift = shift - (mean - m) * slope
+    _run(_combine, x, gy, m, *(a.astype(x.dtype) for a in (scale, slope, shift)), gx)
+    return gx.astype(dtype, copy=False)
+
+
+def _prepared(x: Array) -> Array:
+    return contiguous(x.astype(np.float32) if x.dtype == np.float16 else x)
+
+
+def _run(k: Kernel, x: Array, *args: Array) -> None:
+    if x.size:
+        (k.numpy if x.shape[2] < SHORT_ROW else k)(x, *args)
+
+
+def _zeros(x: Array) -> Array:
+    """One float64 per channel; stays 0 if there is nothing to add up."""
+    zeros = empty((x.shape[1],), x, np.float64)
+    zeros[:] = 0
+    return zeros
