@@ -192,6 +192,23 @@ def test_bits_and_shifts() -> None:
     compare(lambda _, x: ~x, np.array([1.0]))
 
 
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh", "softmax", "log_softmax"])
+def test_activations_as_methods(name: str) -> None:
+    arguments = [-1] if "softmax" in name else []
+    x = np.array([[0.5, -2.0, 0.0], [-0.1, 3.0, 1.0]])
+    compare_gradients(lambda _, x: getattr(x, name)(*arguments), x)
+    for dtype in ("int64", "bool", "float16", "float32"):
+        compare(lambda torch, x: getattr(torch, name)(x, *arguments), x.astype(dtype))
+    if not arguments:
+        compare(lambda _, x: getattr(x, f"{name}_")(), x)
+        return
+    compare(lambda _, x: getattr(x, name)(axis=0), x)
+    for dim in (2, None, 1.5):
+        compare(lambda _, x: getattr(x, name)(dim), x)  # noqa: B023
+    compare(lambda torch, x: getattr(torch, name)(x, 0, dtype=torch.float32), np.arange(4))
+    compare(lambda _, x: getattr(x, name)(), x)
+
+
 # What PyTorch refuses
 
 

@@ -369,19 +369,34 @@ def test_float16_accumulates_in_float32() -> None:
 # Products of matrices
 
 
-VECTORS = [(), (3,), (2,), (2, 3), (3, 2), (2, 2, 3), (2, 3, 2), (5, 3, 2), (1, 3, 2), (2, 1, 4, 3),
+SHAPES = [(), (3,), (2,), (2, 3), (3, 2), (2, 2, 3), (2, 3, 2), (5, 3, 2), (1, 3, 2), (2, 1, 4, 3),
            (0, 3), (3, 0), (64, 320), (100, 10)]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["matmul", "mm", "bmm", "mv", "dot", "inner", "outer", "vdot"])
 def test_products_of_every_pair_of_ranks(name: str) -> None:
     rng = np.random.default_rng(5)
-    for a, b in itertools.product(VECTORS, VECTORS):
+    for a, b in itertools.product(SHAPES, SHAPES):
         if (name == "vdot" and a != b) or (name == "mv" and () in (a, b)):
             continue  # PyTorch's refusals there have other types
         x, y = rng.standard_normal(a), rng.standard_normal(b)
         compare(lambda torch, x, y: getattr(torch, name)(x, y), np.asarray(x), np.asarray(y),
                 context=f"{name} {a} {b}", rtol=1e-10, atol=1e-12)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "shapes_of",
+    [((70, 90), (90, 50)), ((3, 40, 60), (60, 41)), ((2, 1, 33, 70), (3, 70, 65)),
+     ((40, 300), (3, 300, 50)), ((5000,), (5000, 31)), ((31, 5000), (5000,))],
+)  # fmt: skip
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_large_enough_for_the_kernel(shapes_of: Any, transposed: bool) -> None:
+    rng = np.random.default_rng(9)
+    for dtype, rtol in (("float64", 1e-11), ("float32", 2e-4)):
+        a, b = (rng.standard_normal(s).astype(dtype) for s in shapes_of)
+        if transposed:
+            a, b = (np.ascontiguousarray(x.T).T for x in (a, b))
+        compare_gradients(lambda _, x, y: x @ y, a, b, rtol=rtol, atol=rtol * 10)
 
 
 def test_message_of_the_lectures_size_mismatch() -> None:

@@ -9,6 +9,7 @@ from types import ModuleType
 from .. import printing
 from ..printing import *
 from . import (
+    activation,
     comparison,
     creation,
     gathering,
@@ -26,6 +27,7 @@ from . import (
     shape,
     sorting,
 )
+from .activation import *
 from .comparison import *
 from .creation import *
 from .gathering import *
@@ -43,6 +45,7 @@ from .sorting import *
 
 __all__: list[str] = []
 __all__ += printing.__all__
+__all__ += activation.__all__
 __all__ += comparison.__all__
 __all__ += creation.__all__
 __all__ += gathering.__all__
@@ -60,6 +63,7 @@ __all__ += sorting.__all__
 
 # What methods.py goes through for the methods of Tensor.
 MODULES: tuple[ModuleType, ...] = (
+    activation,
     comparison,
     creation,
     gathering,

@@ -12,7 +12,7 @@ from ..ops import basic, linalg
 from ..tensor import Tensor
 from . import pointwise
 from .arguments import check_tensor, wrap_dims
-from .promotion import broadcast_error, dtype_name, not_implemented
+from .promotion import dtype_name, not_implemented, shapes_error
 
 __all__ = [
     "addmm", "addmv", "addbmm", "baddbmm", "matmul", "mm", "bmm", "mv", "dot", "vdot", "inner",
@@ -60,8 +60,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     try:
         return linalg.matmul(a, b)
     except ValueError as error:
-        batches = Tensor._wrap(a.array[..., 0, 0]), Tensor._wrap(b.array[..., 0, 0])
-        raise broadcast_error("matmul batches", *batches) or error from None
+        batches = a.array.shape[:-2], b.array.shape[:-2]
+        raise shapes_error("batches in matmul", *batches) or error from None
 
 
 def _ranked(name: str, ranks: tuple[int, int], a: Any, b: Any) -> tuple[Tensor, Tensor]:

@@ -173,17 +173,19 @@ def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tens
 
 
 def broadcast_error(name: str, a: Any, b: Any) -> RuntimeError | None:
+    """What is wrong with two operands that do not broadcast; None if they do."""
+    return shapes_error(name, tuple(getattr(a, "shape", ())), tuple(getattr(b, "shape", ())))
+
+
+def shapes_error(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> RuntimeError | None:
     """What is wrong with two shapes that do not broadcast; None if they do."""
-    a_shape, b_shape = tuple(getattr(a, "shape", ())), tuple(getattr(b, "shape", ()))
-    ndim = max(len(a_shape), len(b_shape))
-    padded_a = (1,) * (ndim - len(a_shape)) + a_shape
-    padded_b = (1,) * (ndim - len(b_shape)) + b_shape
+    ndim = max(len(a), len(b))
     for axis in reversed(range(ndim)):
-        m, n = padded_a[axis], padded_b[axis]
-        if m != n and m != 1 and n != 1:
+        m, n = ((1,) * (ndim - len(shape)) + shape for shape in (a, b))
+        if m[axis] != n[axis] and 1 not in (m[axis], n[axis]):
             return RuntimeError(
-                f"The size of tensor a ({m}) must match the size of tensor b ({n}) at"
-                f" non-singleton dimension {axis} ({name} of shapes {list(a_shape)} and"
-                f" {list(b_shape)}): reshape or expand one of them"
+                f"The size of tensor a ({m[axis]}) must match the size of tensor b ({n[axis]}) at"
+                f" non-singleton dimension {axis} ({name} of shapes {list(a)} and {list(b)}):"
+                " reshape or expand one of them"
             )
     return None

@@ -7,17 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..tensor import Array, op
 from .basic import sum_to
-
-
-def product(a: Array, b: Array) -> Array:
-    """``a @ b`` of arrays with at least two axes; float16 accumulates in float32."""
-    if a.dtype == np.float16:
-        return product(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
-    if b.ndim == 2 and a.ndim > 2:
-        return product(_rows(a), b).reshape(a.shape[:-1] + b.shape[-1:])
-    return np.matmul(a, b)
 
 
 def _rows(x: Array) -> Array:
@@ -34,6 +26,7 @@ def matmul(a: Array, b: Array, /) -> Any:
     1-d ``b`` a column. 2 M K N operations a matrix."""
     left = a[None, :] if a.ndim == 1 else a
     right = b[:, None] if b.ndim == 1 else b
+    product = kernels.gemm.matmul
     y = product(left, right)
     full = y.shape
     if b.ndim == 1:
