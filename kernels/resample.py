@@ -1,0 +1,132 @@
+"""Bilinear interpolation of planes, and its gradient.
+
+Along each axis output i lies between two input cells, ``low[i]`` and ``high[i]`` (the same or the
+next), at a fraction ``part[i]`` of the way. Rows are mixed first, as whole rows; then columns.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .backend import Array, contiguous, empty
+from .jit import kernel, prange
+
+Taps: TypeAlias = tuple[Any, Any, Any]  # low, high, part
+
+
+def _mix(x: Array, low: Array, high: Array, part: Array, axis: int) -> Array:
+    shape = [1, 1, 1]
+    shape[axis] = part.size
+    part = part.reshape(shape)
+    return np.take(x, low, axis) * (1 - part) + np.take(x, high, axis) * part
+
+
+def _bilinear_numpy(
+    x: Array, y: Array, top: Array, bottom: Array, down: Array, left: Array, right: Array,
+    across: Array,
+) -> None:  # fmt: skip
+    y[...] = _mix(_mix(x, top, bottom, down, 1), left, right, across, 2)
+
+
+@kernel(numpy=_bilinear_numpy)
+def _bilinear(
+    x: Array, y: Array, top: Array, bottom: Array, down: Array, left: Array, right: Array,
+    across: Array,
+) -> None:  # fmt: skip
+    planes, _, W = x.shape
+    _, OH, OW = y.shape
+    one = x.dtype.type(1)
+    for n in prange(planes):
+        row = np.empty(W, x.dtype)
+        for oh in range(OH):
+            for w in range(W):
+                row[w] = (one - down[oh]) * x[n, top[oh], w] + down[oh] * x[n, bottom[oh], w]
+            for ow in range(OW):
+                y[n, oh, ow] = (one - across[ow]) * row[left[ow]] + across[ow] * row[right[ow]]
+
+
+def _spread(gy: Array, low: Array, high: Array, part: Array, size: int) -> Array:
+    """The transpose of :func:`_mix` along the last axis."""
+    matrix = np.zeros((part.size, size), gy.dtype)
+    i = np.arange(part.size)
+    matrix[i, low] += 1 - part
+    matrix[i, high] += part
+    return gy @ matrix
+
+
+def _bilinear_grad_numpy(
+    gy: Array, gx: Array, top: Array, bottom: Array, down: Array, left: Array, right: Array,
+    across: Array,
+) -> None:  # fmt: skip
+    columns = _spread(gy, left, right, across, gx.shape[2])
+    rows = _spread(columns.swapaxes(1, 2), top, bottom, down, gx.shape[1])
+    gx[...] = rows.swapaxes(1, 2)
+
+
+@kernel(numpy=_bilinear_grad_numpy)
+def _bilinear_grad(
+    gy: Array, gx: Array, top: Array, bottom: Array, down: Array, left: Array, right: Array,
+    across: Array,
+) -> None:  # fmt: skip
+    """Gathers: as outputs only move on, those that used a cell are consecutive."""
+    planes, H, W = gx.shape
+    _, OH, OW = gy.shape
+    zero = gx.dtype.type(0)
+    one = gx.dtype.type(1)
+    for n in prange(planes):
+        row = np.empty(OW, gx.dtype)
+        first = 0
+        for h in range(H):
+            row[:] = zero
+            while first < OH and bottom[first] < h:
+                first += 1
+            oh = first
+            while oh < OH and top[oh] <= h:
+                weight = (one - down[oh] if top[oh] == h else zero) + (
+                    down[oh] if bottom[oh] == h else zero
+                )
+                for ow in range(OW):
+                    row[ow] += weight * gy[n, oh, ow]
+                oh += 1
+            begin = 0
+            for w in range(W):
+                total = zero
+                while begin < OW and right[begin] < w:
+                    begin += 1
+                ow = begin
+                while ow < OW and left[ow] <= w:
+                    total += (one - across[ow] if left[ow] == w else zero) * row[ow]
+                    total += (across[ow] if right[ow] == w else zero) * row[ow]
+                    ow += 1
+                gx[n, h, w] = total
+
+
+def bilinear(x: Array, rows: Taps, columns: Taps) -> Array:
+    """y[oh, ow] from the four cells around it; x (..., H, W), y (..., OH, OW)."""
+    if x.dtype == np.float16:
+        return bilinear(x.astype(np.float32), rows, columns).astype(np.float16)
+    y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
+    if y.size:
+        _bilinear(_planes(x), _planes(y), *_typed(rows, x), *_typed(columns, x))
+    return y
+
+
+def bilinear_grad(gy: Array, rows: Taps, columns: Taps, size: tuple[int, int]) -> Array:
+    """gx[h, w]: what each output that used the cell sends back, by its share."""
+    if gy.dtype == np.float16:
+        return bilinear_grad(gy.astype(np.float32), rows, columns, size).astype(np.float16)
+    gx = empty((*gy.shape[:-2], *size), gy)
+    if gx.size:
+        _bilinear_grad(_planes(gy), _planes(gx), *_typed(rows, gy), *_typed(columns, gy))
+    return gx
+
+
+def _typed(taps: Taps, like: Array) -> Taps:
+    return taps[0], taps[1], taps[2].astype(like.dtype)
+
+
+def _planes(x: Array) -> Array:
+    return contiguous(x).reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
