@@ -213,4 +213,4 @@ def _dim(name: str, x: Array, dim: int) -> int:
             f"{name}: Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got"
             f" {dim}) for an input of shape {list(x.shape)}"
         )
-    return dim % n
+    return int(dim % n)
