@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NoReturn
 
-from . import functional, init, modules, parameter, utils
+from . import functional, init, modules, parallel, parameter, utils
 from ._missing import missing
 from .modules import *  # noqa: F403 - its __all__ is the list of layers
 from .modules import DataParallel
@@ -18,11 +18,9 @@ from .parameter import (
 
 __all__ = [
     "Buffer", "DataParallel", "Parameter", "UninitializedBuffer", "UninitializedParameter",
-    "functional", "init", "modules", "parameter", "utils", *_layers,
+    "functional", "init", "modules", "parallel", "parameter", "utils", *_layers,
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    if name == "parallel":  # torch.nn.parallel.DataParallel
-        return modules.parallel
+def __getattr__(name: str) -> NoReturn:
     raise missing(__name__, name)

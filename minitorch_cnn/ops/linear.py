@@ -7,15 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..tensor import Array, op
 from .basic import sum_along
-
-
-def _matmul(a: Array, b: Array) -> Array:
-    """a @ b; float16 is multiplied and added up in float32."""
-    if a.dtype == np.float16:
-        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
-    return a @ b
 
 
 @op
@@ -29,16 +23,16 @@ def linear(x: Array, weight: Array, bias: Array | None = None, /) -> Any:
     M, K = weight.shape
     rows = math.prod(x.shape[:-1])
     flat = x.reshape(rows, K)
-    y = _matmul(flat, weight.T)
+    y = kernels.gemm.matmul(flat, weight.T)
     if bias is not None:
         y += bias
     shape = x.shape
 
     def grad_x(gy: Array) -> Array:
-        return _matmul(gy.reshape(rows, M), weight).reshape(shape)
+        return kernels.gemm.matmul(gy.reshape(rows, M), weight).reshape(shape)
 
     def grad_weight(gy: Array) -> Array:
-        return _matmul(gy.reshape(rows, M).T, flat)
+        return kernels.gemm.matmul(gy.reshape(rows, M).T, flat)
 
     def grad_bias(gy: Array) -> Array:
         return sum_along(gy.reshape(rows, M), (0,))

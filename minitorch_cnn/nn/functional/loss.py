@@ -84,8 +84,8 @@ def _check_classes(name: str, x: Tensor, y: Tensor, weight: Tensor | None) -> An
         )
     if weight.array.dtype != x.array.dtype:
         raise RuntimeError(
-            f"{name}: expected scalar type {dtype_name(x.array.dtype)} but found {dtype_name(weight)} (the"
-            " class weights)"
+            f"{name}: expected scalar type {dtype_name(x.array.dtype)} but found"
+            f" {dtype_name(weight.array.dtype)} (the class weights)"
         )
     return weight.array
 
@@ -267,10 +267,14 @@ def binary_cross_entropy(
         )
     if x.array.dtype != y.array.dtype:
         raise RuntimeError(
-            f"binary_cross_entropy: Found dtype {dtype_name(y.array.dtype)} but expected {dtype_name(x)}"
+            f"binary_cross_entropy: Found dtype {dtype_name(y.array.dtype)} but expected"
+            f" {dtype_name(x.array.dtype)}"
         )
-    if not ((x.array >= 0) & (x.array <= 1)).all():
-        raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
+    for role, p in (("input", x.array), ("target", y.array)):
+        if not ((p >= 0) & (p <= 1)).all():
+            raise RuntimeError(
+                f"binary_cross_entropy: all elements of {role} should be between 0 and 1"
+            )
     w = None if weight is None else weight.array
     return ops.binary_cross_entropy(x, y, weight=w, reduction=reduction)
 

@@ -15,14 +15,6 @@ from .padding import pad
 from .pooling import avg_pool2d
 
 
-def _more_than_one(name: str, input: Tensor, values: int) -> None:
-    if values <= 1:
-        raise ValueError(
-            f"{name}: Expected more than 1 value per channel when training, got input size"
-            f" {input.shape}"
-        )
-
-
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -38,13 +30,10 @@ def batch_norm(
     ``training`` takes the batch's statistics (the biased variance) and moves the running ones by
     ``momentum`` towards them (the unbiased variance), in place.
     """
-    x = check_tensor("batch_norm", input)
-    shape = x.array.shape
-    if training and len(shape) >= 2 and shape[1]:
-        _more_than_one("batch_norm", x, math.prod(shape) // shape[1])
     y = ops.batch_norm(
-        x, weight, bias, running_mean=_array(running_mean), running_var=_array(running_var),
-        training=training, momentum=momentum, eps=eps,
+        check_tensor("batch_norm", input), weight, bias,
+        running_mean=_array(running_mean), running_var=_array(running_var), training=training,
+        momentum=momentum, eps=eps,
     )  # fmt: skip
     if training:
         for statistic in (running_mean, running_var):
@@ -79,7 +68,10 @@ def instance_norm(
             f"instance_norm: expected (N, C, L) or (N, C, H, W), got shape {list(x.shape)}"
         )
     N, C = x.shape[:2]
-    _more_than_one("instance_norm", x, math.prod(x.shape[2:]))
+    if math.prod(x.shape[2:]) == 1:
+        raise ValueError(
+            f"Expected more than 1 spatial element when training, got input size {x.shape}"
+        )
     # Every channel of every image is a channel of one big image.
     means, variances = (
         None if s is None else Tensor._wrap(np.tile(s.array, N))
@@ -106,8 +98,6 @@ def group_norm(
 ) -> Tensor:
     """Each image's groups of channels normalised, scaled and shifted per channel. Wu & He 2018."""
     x = check_tensor("group_norm", input)
-    if x.ndim < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {x.ndim}")
     return ops.group_norm(x, weight, bias, num_groups=num_groups, eps=eps)
 
 
@@ -120,22 +110,7 @@ def layer_norm(
 ) -> Tensor:
     """Normalised over the last dimensions, which must be ``normalized_shape``. Ba et al. 2016."""
     x = check_tensor("layer_norm", input)
-    shape = _normalized_shape("layer_norm", x, normalized_shape)
-    return ops.layer_norm(x, weight, bias, normalized_shape=shape, eps=eps)
-
-
-def _normalized_shape(name: str, x: Tensor, normalized_shape: Sequence[int]) -> tuple[int, ...]:
-    shape = tuple(normalized_shape)
-    if not shape:
-        raise RuntimeError(
-            f"{name}: Expected normalized_shape to be at least 1-dimensional, but got {shape}"
-        )
-    if tuple(x.shape[-len(shape) :]) != shape:
-        raise RuntimeError(
-            f"{name}: Given normalized_shape={list(shape)}, expected input with shape"
-            f" [*, {', '.join(map(str, shape))}], but got input of size {list(x.shape)}"
-        )
-    return shape
+    return ops.layer_norm(x, weight, bias, normalized_shape=tuple(normalized_shape), eps=eps)
 
 
 def rms_norm(
@@ -149,7 +124,12 @@ def rms_norm(
     ``eps`` is the dtype's own unless given.
     """
     x = check_tensor("rms_norm", input)
-    shape = _normalized_shape("rms_norm", x, normalized_shape)
+    shape = tuple(normalized_shape)
+    if not shape or tuple(x.shape[-len(shape) :]) != shape:
+        raise RuntimeError(
+            f"rms_norm: Given normalized_shape={list(shape)}, expected input with shape"
+            f" [*, {', '.join(map(str, shape))}], but got input of size {list(x.shape)}"
+        )
     if eps is None:
         eps = float(np.finfo(x.array.dtype).eps)
     dims = tuple(range(-len(shape), 0))

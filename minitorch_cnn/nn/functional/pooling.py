@@ -12,19 +12,6 @@ from ...ops.unpool import max_unpool as max_unpool_op
 from ...tensor import Tensor
 
 
-def _image(name: str, input: Any) -> tuple[Tensor, bool]:
-    """(N, C, H, W), and whether N was missing."""
-    x = check_tensor(name, input)
-    if x.array.ndim == 3:
-        return x.unsqueeze(0), True
-    if x.array.ndim != 4:
-        raise RuntimeError(
-            f"{name}: Expected 3D (C, H, W) or 4D (N, C, H, W) input, but got shape"
-            f" {list(x.shape)}"
-        )
-    return x, False
-
-
 def _signal(name: str, input: Any) -> Tensor:
     """(N, C, 1, L) or (C, 1, L)."""
     x = check_tensor(name, input)
@@ -55,12 +42,11 @@ def max_pool2d_with_indices(
 ) -> tuple[Tensor, Tensor]:
     """max_pool2d and, per output cell, the flat position h W + w of its maximum (int64)."""
     del return_indices
-    x, single = _image("max_pool2d", input)
-    y, indices = ops.max_pool2d(
-        x, kernel_size=kernel_size, stride=_stride(stride, kernel_size), padding=padding,
-        dilation=dilation, ceil_mode=ceil_mode,
+    return ops.max_pool2d(
+        check_tensor("max_pool2d", input), kernel_size=kernel_size,
+        stride=_stride(stride, kernel_size), padding=padding, dilation=dilation,
+        ceil_mode=ceil_mode,
     )  # fmt: skip
-    return (y.squeeze(0), indices.squeeze(0)) if single else (y, indices)
 
 
 def _stride(stride: Any, kernel_size: Any) -> Any:
@@ -134,13 +120,11 @@ def avg_pool2d(
     Padding counts as zeros unless ``count_include_pad=False``; ``divisor_override`` divides by
     that number instead of the window's size.
     """
-    x, single = _image("avg_pool2d", input)
-    y = ops.avg_pool2d(
-        x, kernel_size=kernel_size, stride=_stride(stride, kernel_size), padding=padding,
-        ceil_mode=ceil_mode, count_include_pad=count_include_pad,
-        divisor_override=divisor_override,
+    return ops.avg_pool2d(
+        check_tensor("avg_pool2d", input), kernel_size=kernel_size,
+        stride=_stride(stride, kernel_size), padding=padding, ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad, divisor_override=divisor_override,
     )  # fmt: skip
-    return y.squeeze(0) if single else y
 
 
 def avg_pool1d(
@@ -187,9 +171,8 @@ def lp_pool1d(
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows [floor(i H / OH), ceil((i + 1) H / OH)); None keeps an axis's size."""
-    x, single = _image("adaptive_avg_pool2d", input)
-    y = ops.adaptive_avg_pool2d(x, output_size=_sizes(output_size, x))
-    return y.squeeze(0) if single else y
+    x = check_tensor("adaptive_avg_pool2d", input)
+    return ops.adaptive_avg_pool2d(x, output_size=output_size)
 
 
 def adaptive_max_pool2d_with_indices(
@@ -197,25 +180,14 @@ def adaptive_max_pool2d_with_indices(
 ) -> tuple[Tensor, Tensor]:
     """adaptive_max_pool2d and the flat position of each maximum."""
     del return_indices
-    x, single = _image("adaptive_max_pool2d", input)
-    y, indices = ops.adaptive_max_pool2d(x, output_size=_sizes(output_size, x))
-    return (y.squeeze(0), indices.squeeze(0)) if single else (y, indices)
+    x = check_tensor("adaptive_max_pool2d", input)
+    return ops.adaptive_max_pool2d(x, output_size=output_size)
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Maxima over windows [floor(i H / OH), ceil((i + 1) H / OH)); None keeps an axis's size."""
     y, indices = adaptive_max_pool2d_with_indices(input, output_size)
     return (y, indices) if return_indices else y
-
-
-def _sizes(output_size: Any, x: Tensor) -> tuple[int, int]:
-    sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    if len(sizes) == 1:
-        sizes = (sizes[0], sizes[0])
-    if len(sizes) != 2:
-        raise RuntimeError(f"adaptive pooling: output_size must be 1 or 2 numbers, got {sizes}")
-    H, W = (x.array.shape[2 + i] if n is None else n for i, n in enumerate(sizes))
-    return H, W
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:

@@ -55,15 +55,9 @@ def interpolate(
     if mode == "area":
         pool = adaptive_avg_pool1d if x.ndim == 3 else adaptive_avg_pool2d
         return pool(x, out)
-    if x.ndim == 4:
-        return ops.interpolate(
-            x, size=out, scale_factor=scales, mode=mode, align_corners=bool(align_corners)
-        )
-    as_image = ops.interpolate(
-        x.unsqueeze(2), size=(1, *out), scale_factor=None if scales is None else (1.0, *scales),
-        mode="bilinear" if mode == "linear" else mode, align_corners=bool(align_corners),
-    )  # fmt: skip
-    return as_image.squeeze(2)
+    return ops.interpolate(
+        x, size=out, scale_factor=scales, mode=mode, align_corners=bool(align_corners)
+    )
 
 
 def _output_size(
@@ -91,11 +85,6 @@ def _output_size(
     else:
         out = tuple(math.floor(s * float(v)) for s, v in zip(x.shape[2:], values))
         scales = None if recompute else tuple(float(v) for v in values)
-    if any(v <= 0 for v in out):
-        raise RuntimeError(
-            f"interpolate: Input and output sizes should be greater than 0, but got input"
-            f" {list(x.shape)} and output {list(out)}"
-        )
     return out, scales
 
 

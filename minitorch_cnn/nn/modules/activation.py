@@ -163,14 +163,19 @@ class Mish(_MaybeInplace):
         return F.mish(input, self.inplace)
 
 
-class Hardswish(_MaybeInplace):
+class _Hard(_MaybeInplace):
+    def extra_repr(self) -> str:
+        return ""  # PyTorch does not print ``inplace`` of these two
+
+
+class Hardswish(_Hard):
     """x relu6(x + 3) / 6. Howard et al. 2019."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, self.inplace)
 
 
-class Hardsigmoid(_MaybeInplace):
+class Hardsigmoid(_Hard):
     """relu6(x + 3) / 6."""
 
     def forward(self, input: Tensor) -> Tensor:

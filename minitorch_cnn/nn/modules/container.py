@@ -51,8 +51,7 @@ class _Row(Module):
         self.add_module(str(len(self)), module)
         return self
 
-    def insert(self: S, index: int, module: Any) -> S:
-        """Add one module before position ``index``."""
+    def _insert(self, index: int, module: Any) -> None:
         n = len(self)
         if not -n <= index <= n:
             raise IndexError(f"Index out of range: {index}")
@@ -62,7 +61,6 @@ class _Row(Module):
         for i in range(n, at, -1):
             self._modules[str(i)] = self._modules[str(i - 1)]
         self._modules[str(at)] = module
-        return self
 
     def extend(self: S, modules: Iterable[Any]) -> S:
         """Add several modules at the end."""
@@ -90,6 +88,11 @@ class Sequential(_Row):
             pairs = ((str(i), module) for i, module in enumerate(args))
         for name, module in pairs:
             self.add_module(name, module)
+
+    def insert(self, index: int, module: Any) -> Sequential:
+        """Add one module before position ``index``."""
+        self._insert(index, module)
+        return self
 
     def forward(self, input: Any) -> Any:
         for module in self._modules.values():
@@ -146,6 +149,10 @@ class ModuleList(_Row):
         if isinstance(index, slice):
             return type(self)(list(self._modules.values())[index])
         return self._modules[self._name_at(index)]
+
+    def insert(self, index: int, module: Any) -> None:
+        """Add one module before position ``index``."""
+        self._insert(index, module)
 
     def __iadd__(self, other: Iterable[Any]) -> ModuleList:
         return self.extend(other)

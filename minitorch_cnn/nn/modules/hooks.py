@@ -159,8 +159,7 @@ class _GradientHooks:
             self.grad_output = tuple(full)
             for hook in self.before:
                 replaced = hook(self.module, self.grad_output)
-                if replaced is not None:
-                    self.grad_output = replaced if isinstance(replaced, tuple) else (replaced,)
+                self.grad_output = _replaced(self.grad_output, replaced, "pre hook", "grad_output")
             if not self.inputs_have_gradients:
                 self._run_after((None,) * self.n_inputs)
             return tuple(self.grad_output[i] for i in places)
@@ -173,15 +172,20 @@ class _GradientHooks:
     def _run_after(self, grad_input: Grads) -> Grads:
         for hook in self.after:
             replaced = hook(self.module, grad_input, self.grad_output)
-            if replaced is not None:
-                replaced = replaced if isinstance(replaced, tuple) else (replaced,)
-                if len(replaced) != len(grad_input):
-                    raise RuntimeError(
-                        f"Backward hook returned an invalid number of grad_input, got"
-                        f" {len(replaced)}, but expected {len(grad_input)}"
-                    )
-                grad_input = replaced
+            grad_input = _replaced(grad_input, replaced, "hook", "grad_input")
         return grad_input
+
+
+def _replaced(grads: Grads, new: Any, hook: str, what: str) -> Grads:
+    if new is None:
+        return grads
+    new = new if isinstance(new, tuple) else (new,)
+    if len(new) != len(grads):
+        raise RuntimeError(
+            f"Backward {hook} returned an invalid number of {what}, got {len(new)}, but expected"
+            f" {len(grads)}"
+        )
+    return new
 
 
 def _watch(tensors: Sequence[Tensor], on_gradient: Callable[[Grads], Grads]) -> list[Tensor]:

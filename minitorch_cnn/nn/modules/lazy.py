@@ -13,7 +13,15 @@ from .batchnorm import (
     InstanceNorm2d,
     _NormBase,
 )
-from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, _ConvNd
+from .conv import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    _Conv,
+    _ConvNd,
+    _ConvTranspose,
+)
 from .linear import Linear
 from .module import Module
 
@@ -74,11 +82,7 @@ class LazyLinear(LazyModuleMixin, Linear):
         )
 
 
-class _LazyConv(LazyModuleMixin, _ConvNd):
-    def __init__(self, out_channels: int, kernel_size: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(0, out_channels, kernel_size, *args, **kwargs)
-        self._forget_shapes("weight", "bias")
-
+class _LazyConvNd(LazyModuleMixin, _ConvNd):
     def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
         n = self.ndim
         if input.ndim not in (n + 1, n + 2):
@@ -96,6 +100,27 @@ class _LazyConv(LazyModuleMixin, _ConvNd):
         self._materialize(weight=shape, bias=(self.out_channels,))
 
 
+class _LazyConv(_LazyConvNd, _Conv):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            0, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode,
+            device, dtype,
+        )  # fmt: skip
+        self._forget_shapes("weight", "bias")
+
+
 class LazyConv1d(_LazyConv, Conv1d):
     """A Conv1d whose ``in_channels`` is the first input's."""
 
@@ -108,13 +133,35 @@ class LazyConv2d(_LazyConv, Conv2d):
     cls_to_become = Conv2d
 
 
-class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
+class _LazyConvTranspose(_LazyConvNd, _ConvTranspose):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            0, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation,
+            padding_mode, device, dtype,
+        )  # fmt: skip
+        self._forget_shapes("weight", "bias")
+
+
+class LazyConvTranspose1d(_LazyConvTranspose, ConvTranspose1d):
     """A ConvTranspose1d whose ``in_channels`` is the first input's."""
 
     cls_to_become = ConvTranspose1d
 
 
-class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
+class LazyConvTranspose2d(_LazyConvTranspose, ConvTranspose2d):
     """A ConvTranspose2d whose ``in_channels`` is the first input's."""
 
     cls_to_become = ConvTranspose2d

@@ -1,0 +1,1 @@
+"""Tests of minitorch_cnn.nn; PyTorch's torch.nn is the oracle."""
