@@ -1,167 +1,97 @@
-"""Losses: how far a prediction is from its target, as one number or one per element.
+"""Losses: one number per sample or element, then the mean, the sum or all of them.
 
-``reduction`` is "mean", "sum" or "none". The mean of nothing is NaN, as in PyTorch.
+Scores are x (N, C), (N, C, d1, ...) or (C): classes are the second axis, or the only one.
+``reduction`` is 'mean', 'sum' or 'none'; the mean of nothing is NaN. Sums of float16 add up in
+float32. Weights and class labels are settings: they get no gradient. Shapes and dtypes are checked
+by ``nn.functional``. Cost: a few passes over x.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..tensor import Array, op
 from .basic import sum_along, sum_to
 
-# binary_cross_entropy counts log(0) as this, so that its loss and gradient stay finite.
-LOWEST_LOG = -100
+_LOWEST_LOG = -100  # of binary_cross_entropy, so that log 0 gives a finite loss
+# Of x (1 - x) in its gradient, for the same reason; PyTorch has it as a float32.
+_LEAST_SPREAD = float(np.float32(1e-12))
 
 
-def _reduce(loss: Array, reduction: str, divisor: Any = None) -> tuple[Array, Callable[..., Array]]:
-    """The reduced loss, and how gy becomes the gradient of every element of ``loss``."""
+def _wide(x: Array) -> Array:
+    """x in a dtype to add up in."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def _total(x: Array) -> Array:
+    return sum_along(_wide(x), tuple(range(x.ndim)))
+
+
+def _reduce(loss: Array, reduction: str, count: Any = None) -> tuple[Array, Callable[..., Array]]:
+    """The reduced loss, and the function from its gradient to that of the entries of ``loss``.
+
+    'mean' divides by ``count``: the number of entries unless told.
+    """
     if reduction == "none":
         return loss, lambda gy: gy
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
-    shape, kind = loss.shape, loss.dtype
-    y = np.asarray(sum_along(loss, tuple(range(loss.ndim))))
+    kind = loss.dtype
     if reduction == "sum":
-        return y, lambda gy: np.broadcast_to(gy, shape)
-    n = loss.size if divisor is None else divisor
-    return (y / n).astype(kind), lambda gy: np.broadcast_to((gy / n).astype(kind), shape)
+        return _total(loss).astype(kind), lambda gy: gy
+    n = loss.size if count is None else count
+    return np.true_divide(_total(loss), n).astype(kind), lambda gy: np.true_divide(gy, n)
 
 
-def _pairwise(
-    x: Array, target: Array, reduction: str, loss: Array, slope: Callable[[], Array]
-) -> Any:
-    """A loss of x - target, whose slope for x is minus that for target."""
-    y, spread = _reduce(loss, reduction)
-    x_shape, target_shape = x.shape, target.shape
-    return y, (
-        lambda gy: sum_to(spread(gy) * slope(), x_shape),
-        lambda gy: -sum_to(spread(gy) * slope(), target_shape),
-    )
+def _by_class(x: Array) -> Array:
+    """x as (N, C, S): S positions per sample, 1 unless it is an image."""
+    if x.ndim == 1:
+        return x.reshape(1, x.size, 1)
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
-@op
-def mse_loss(x: Array, target: Array, /, *, reduction: str = "mean") -> Any:
-    """(x - target)^2."""
-    _floating("mse_loss", x, target)
-    d = x - target
-    return _pairwise(x, target, reduction, d * d, lambda: d + d)
+def _samples(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without its classes."""
+    return shape[:1] + shape[2:] if len(shape) > 1 else ()
 
 
-@op
-def l1_loss(x: Array, target: Array, /, *, reduction: str = "mean") -> Any:
-    """|x - target|; the slope at 0 is 0."""
-    _floating("l1_loss", x, target)
-    d = x - target
-    return _pairwise(x, target, reduction, np.abs(d), lambda: np.sign(d))
+def _per_position(g: Array, positions: tuple[int, int]) -> Array:
+    """The gradient of the loss of each position, (N, S) or one for all."""
+    return g if g.ndim == 0 and positions != (1, 1) else g.reshape(positions)
 
 
-@op
-def smooth_l1_loss(
-    x: Array, target: Array, /, *, beta: float = 1.0, reduction: str = "mean"
-) -> Any:
-    """(x - target)^2 / (2 beta) where |x - target| < beta, |x - target| - beta / 2 elsewhere."""
-    _floating("smooth_l1_loss", x, target)
-    d = x - target
-    far = np.abs(d)
-    if beta == 0:
-        return _pairwise(x, target, reduction, far, lambda: np.sign(d))
-    loss = np.where(far < beta, d * d * (0.5 / beta), far - 0.5 * beta)
-    return _pairwise(x, target, reduction, loss, lambda: np.clip(d / beta, -1, 1))
+def _log_softmax(x: Array) -> Array:
+    """x - log(sum of e^x) over axis 1; the largest x is taken off first, so no e^x overflows."""
+    shifted = x - x.max(1, keepdims=True, initial=-np.inf)
+    shifted -= np.log(sum_along(np.exp(shifted), (1,), keepdims=True))
+    return shifted
 
 
-@op
-def huber_loss(x: Array, target: Array, /, *, delta: float = 1.0, reduction: str = "mean") -> Any:
-    """(x - target)^2 / 2 where |x - target| < delta, delta (|x - target| - delta / 2) elsewhere."""
-    _floating("huber_loss", x, target)
-    d = x - target
-    far = np.abs(d)
-    loss = np.where(far < delta, 0.5 * d * d, delta * (far - 0.5 * delta))
-    return _pairwise(x, target, reduction, loss, lambda: np.clip(d, -delta, delta))
+def _labels(
+    name: str, x: Array, target: Array, weight: Array | None, ignore_index: int
+) -> tuple[Array, Array, Array]:
+    """Of every position: its class (N, 1, S), its weight and whether it counts (both (N, S)).
 
-
-@op
-def binary_cross_entropy(
-    x: Array, target: Array, /, *, weight: Array | None = None, reduction: str = "mean"
-) -> Any:
-    """-w (target log x + (1 - target) log(1 - x)), logs cut off at -100; x and target in [0, 1].
-
-    ``weight`` broadcasts to x's shape.
+    IndexError for a class that x (N, C, S) does not have. What is ignored weighs 0.
     """
-    _floating("binary_cross_entropy", x, target)
-    for name, a in (("input", x), ("target", target)):
-        if not ((a >= 0) & (a <= 1)).all():
-            raise RuntimeError(
-                f"binary_cross_entropy: all elements of {name} should be between 0 and 1"
-            )
-    w = _broadcastable("binary_cross_entropy", weight, x.shape)
-    log_x, log_rest = (np.maximum(log, LOWEST_LOG) for log in (np.log(x), np.log1p(-x)))
-    y, spread = _reduce(-w * (target * log_x + (1 - target) * log_rest), reduction)
-
-    def grad_x(gy: Array) -> Array:
-        # At 0 and 1 the slope is infinite: PyTorch divides by at least 1e-12.
-        return spread(gy) * w * (x - target) / np.maximum(x * (1 - x), 1e-12)
-
-    return y, (grad_x, lambda gy: spread(gy) * w * (log_rest - log_x))
+    N, C, S = x.shape
+    target = target.reshape(N, S)
+    kept = target != ignore_index
+    wrong = kept & ((target < 0) | (target >= C))
+    if wrong.any():
+        raise IndexError(
+            f"{name}: Target {target[wrong][0]} is out of bounds. The labels of {C} classes are 0"
+            f" to {C - 1}, and ignore_index is {ignore_index}"
+        )
+    classes = np.where(kept, target, 0).astype(np.intp)
+    weights = x.dtype.type(1) if weight is None else weight[classes].astype(x.dtype)
+    return classes[:, None], np.where(kept, weights, x.dtype.type(0)), kept
 
 
-@op
-def binary_cross_entropy_with_logits(
-    x: Array,
-    target: Array,
-    /,
-    *,
-    weight: Array | None = None,
-    pos_weight: Array | None = None,
-    reduction: str = "mean",
-) -> Any:
-    """-w (p target log s + (1 - target) log(1 - s)), s = sigmoid(x), p = pos_weight.
-
-    Written as (1 - target) x + (1 + (p - 1) target) log(1 + e^-x), which neither overflows nor
-    loses digits. ``weight`` and ``pos_weight`` broadcast to x's shape.
-    """
-    name = "binary_cross_entropy_with_logits"
-    _floating(name, x, target)
-    w, p = (_broadcastable(name, a, x.shape) for a in (weight, pos_weight))
-    factor = 1 if pos_weight is None else 1 + (p - 1) * target
-    log = np.maximum(-x, 0) + np.log1p(np.exp(-np.abs(x)))
-    y, spread = _reduce(w * ((1 - target) * x + factor * log), reduction)
-
-    def grad_x(gy: Array) -> Array:
-        module = kernels.elementwise
-        return spread(gy) * w * (1 - target - factor * module.apply(module.sigmoid, -x))
-
-    def grad_target(gy: Array) -> Array:
-        return spread(gy) * w * ((p - 1) * log - x)
-
-    return y, (grad_x, grad_target)
-
-
-@op
-def kl_div(x: Array, target: Array, /, *, log_target: bool = False) -> Any:
-    """t (log t - x) per element, for log-probabilities x; t is target, or e^target if log_target.
-
-    0 where t is 0. Its sum over a row is the divergence of t from e^x.
-    """
-    if x.dtype.kind != "f" or target.dtype.kind != "f":
-        raise RuntimeError("kl_div: Integral inputs not supported.")
-    if log_target:
-        t, log_t = np.exp(target), target
-        y = t * (log_t - x)
-    else:
-        t, log_t = target, np.where(target == 0, 0, np.log(target))
-        y = t * log_t - t * x
-    x_shape, target_shape = x.shape, target.shape
-
-    def grad_target(gy: Array) -> Array:
-        slope = log_t - x + 1
-        return sum_to(gy * (t * slope if log_target else slope), target_shape)
-
-    return y, (lambda gy: sum_to(-gy * t, x_shape), grad_target)
+def _pick(x: Array, classes: Array) -> Array:
+    return np.take_along_axis(x, classes, 1)[:, 0]
 
 
 @op
@@ -174,22 +104,24 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Any:
-    """-w[t] x[t] for log-probabilities x (N, C), (N, C, ...) or (C) and classes t (N, ...) or ().
+    """-w[t] x[t] of log-probabilities x, for the class t of each position.
 
-    ``target`` is int64 (or uint8), in 0..C-1 (else IndexError) or ``ignore_index``, which counts
-    for nothing. "mean" divides by the sum of the w[t]; ``weight`` (C) is 1 unless given.
+    'mean' divides by the sum of the w[t]; positions labelled ``ignore_index`` count for nothing.
     """
-    picked, w = _picked("nll_loss", x, target, weight, ignore_index)
-    loss = np.where(picked.counted, -w * picked.take(x), 0)
-    y, spread = _reduce(loss, reduction, _total(w))
     shape, kind = x.shape, x.dtype
+    by_class = _by_class(x)
+    classes, weights, kept = _labels("nll_loss", by_class, target, weight, ignore_index)
+    loss = np.where(kept, -weights * _pick(by_class, classes), kind.type(0))
+    y, spread = _reduce(loss.reshape(_samples(shape)), reduction, _total(weights))
+    full = by_class.shape
 
-    def grad(gy: Array) -> Array:
-        gx = np.zeros(shape, kind)
-        picked.put(gx, -w * spread(gy))
-        return gx
+    def grad_x(gy: Array) -> Array:
+        g = _per_position(spread(gy), kept.shape)
+        gx = np.zeros(full, kind)
+        np.put_along_axis(gx, classes, np.where(kept, -weights * g, 0)[:, None], 1)
+        return gx.reshape(shape)
 
-    return y, (grad,)
+    return y, (grad_x,)
 
 
 @op
@@ -203,35 +135,39 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """nll_loss(log_softmax(x)) in one op, which saves the log-probabilities alone.
+    """-(1 - e) w[t] p[t] - e / C (sum over c of w[c] p[c]), with p = log_softmax(x).
 
-    Shapes and ``target`` as in :func:`nll_loss`. ``label_smoothing`` e takes 1 - e of that and e of
-    the mean over all classes of -w log_softmax(x); "mean" divides both by the sum of the w[t].
+    t is the class of each position, e ``label_smoothing``; 'mean' and ``ignore_index`` are as in
+    :func:`nll_loss`. For e = 0 dL/dx = w[t] (softmax(x) - [c = t]): only p is kept for it.
     """
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(
-            f"cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
-        )
-    picked, w = _picked("cross_entropy", x, target, weight, ignore_index)
-    dim = _class_dim(x)
-    log_p = kernels.softmax.log_softmax(x, dim)
-    loss = np.where(picked.counted, -w * picked.take(log_p), 0)
-    smooth = label_smoothing / max(x.shape[dim], 1)
-    class_weight = _class_weight(weight, log_p, dim)
-    if smooth:
-        everywhere = np.where(picked.counted, -(class_weight * log_p).sum(dim), 0)
-        loss = (1 - label_smoothing) * loss + smooth * everywhere
-    y, spread = _reduce(loss, reduction, _total(w))
+    shape, kind = x.shape, x.dtype
+    p = _log_softmax(_wide(_by_class(x)))
+    classes, weights, kept = _labels("cross_entropy", p, target, weight, ignore_index)
+    C = p.shape[1]
+    w = np.ones(C, p.dtype) if weight is None else weight.astype(p.dtype)
+    at_class = (1 - label_smoothing) * weights
+    elsewhere = label_smoothing / max(C, 1)
+    loss = -at_class * _pick(p, classes)
+    if elsewhere:
+        loss -= elsewhere * sum_along(w[:, None] * p, (1,))
+    loss = np.where(kept, loss, 0).astype(kind).reshape(_samples(shape))
+    y, spread = _reduce(loss, reduction, _total(weights))
 
-    def grad(gy: Array) -> Array:
-        g = np.where(picked.counted, spread(gy), 0)
-        g_log_p = np.zeros_like(log_p)
-        if smooth:
-            g_log_p -= np.expand_dims(smooth * g, dim) * class_weight
-        picked.add(g_log_p, (label_smoothing - 1) * w * g)
-        return kernels.softmax.log_softmax_grad(log_p, g_log_p, dim)
+    def grad_x(gy: Array) -> Array:
+        # A loss -(q p) has the gradient softmax(x) sum(q) - q.
+        g = _per_position(spread(gy), kept.shape)
+        q = np.where(kept, at_class * g, 0)[:, None]
+        gx = np.exp(p)
+        if elsewhere:
+            q_all = np.where(kept, elsewhere * g, 0)[:, None]
+            gx *= q + q_all * w.sum()
+            gx -= q_all * w[:, None]
+        else:
+            gx *= q
+        np.put_along_axis(gx, classes, np.take_along_axis(gx, classes, 1) - q, 1)
+        return gx.astype(kind, copy=False).reshape(shape)
 
-    return y, (grad,)
+    return y, (grad_x,)
 
 
 @op
@@ -244,113 +180,176 @@ def cross_entropy_probabilities(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """-(sum over classes of w p log_softmax(x)), p = (1 - e) target + e / C, e = label_smoothing.
+    """-sum over c of w[c] q[c] log_softmax(x)[c], with q = (1 - e) target + e / C.
 
-    x and target (N, C), (N, C, ...) or (C). "mean" divides by the number of samples, whatever their
-    weights.
+    target has the shape of x; 'mean' divides by the number of positions, whatever the weights.
     """
-    _floating("cross_entropy", x, target)
-    dim = _class_dim(x)
-    log_p = kernels.softmax.log_softmax(x, dim)
-    w = _class_weight(weight, log_p, dim)
-    p = target
+    shape, kind = x.shape, x.dtype
+    p = _log_softmax(_wide(_by_class(x)))
+    q = _by_class(target)
     if label_smoothing:
-        p = (1 - label_smoothing) * target + label_smoothing / max(x.shape[dim], 1)
-    y, spread = _reduce(-np.asarray((w * p * log_p).sum(dim)), reduction)
+        q = q * (1 - label_smoothing) + label_smoothing / max(q.shape[1], 1)
+    w = p.dtype.type(1) if weight is None else weight[:, None].astype(p.dtype)
+    q = q * w
+    loss = -sum_along(p * q, (1,)).astype(kind)
+    positions = loss.shape
+    y, spread = _reduce(loss.reshape(_samples(shape)), reduction)
+
+    def per_position(gy: Array) -> Array:
+        g = _per_position(spread(gy), positions)
+        return g[:, None] if g.ndim else g
 
     def grad_x(gy: Array) -> Array:
-        g_log_p = np.expand_dims(-spread(gy), dim) * w * p
-        return kernels.softmax.log_softmax_grad(log_p, g_log_p, dim)
+        slope = np.exp(p) * sum_along(q, (1,), keepdims=True) - q
+        return (slope * per_position(gy)).astype(kind, copy=False).reshape(shape)
 
     def grad_target(gy: Array) -> Array:
-        return np.expand_dims(-spread(gy), dim) * w * log_p * (1 - label_smoothing)
+        slope = p * (w * (label_smoothing - 1))
+        return (slope * per_position(gy)).astype(kind, copy=False).reshape(shape)
 
     return y, (grad_x, grad_target)
 
 
-class _Picked:
-    """One class per sample: reads and writes x[n, target[n], ...], wherever target counts."""
-
-    def __init__(self, target: Array, counted: Array, dim: int) -> None:
-        self.index = np.expand_dims(np.where(counted, target, 0), dim)
-        self.counted = counted
-        self.dim = dim
-
-    def take(self, x: Array) -> Array:
-        return np.take_along_axis(x, self.index, self.dim).squeeze(self.dim)
-
-    def put(self, x: Array, values: Array) -> None:
-        np.put_along_axis(x, self.index, np.expand_dims(values, self.dim), self.dim)
-
-    def add(self, x: Array, values: Array) -> None:
-        self.put(x, self.take(x) + values)
+@op
+def mse_loss(x: Array, target: Array, /, *, reduction: str = "mean") -> Any:
+    """d^2 with d = x - target, of one shape; only d is kept."""
+    d = x - target
+    y, spread = _reduce(d * d, reduction)
+    return y, (lambda gy: spread(gy) * 2 * d, lambda gy: spread(gy) * -2 * d)
 
 
-def _picked(
-    name: str, x: Array, target: Array, weight: Array | None, ignore_index: int
-) -> tuple[_Picked, Array]:
-    """Checks target; returns access to x at the targets, and their weights (0 where ignored)."""
-    _floating(name, x)
-    if x.ndim == 0:
-        raise ValueError(f"{name}: Expected 1 or more dimensions (got 0)")
-    if target.dtype not in (np.int64, np.uint8):
-        raise RuntimeError(
-            f"{name}: expected target dtype to be Long or Byte, but got {target.dtype}"
-        )
-    dim = _class_dim(x)
-    shape = x.shape[:dim] + x.shape[dim + 1 :]
-    if x.ndim == 1 and target.shape == (1,):
-        target = target.reshape(())
-    if target.shape != shape:
-        raise RuntimeError(
-            f"{name}: Expected target size {list(shape)}, got {list(target.shape)}, for an input of"
-            f" shape {list(x.shape)}"
-        )
-    C = x.shape[dim]
-    counted = target != ignore_index
-    wrong = counted & ((target < 0) | (target >= C))
-    if wrong.any():
-        raise IndexError(f"{name}: Target {target[wrong].flat[0]} is out of bounds. Classes: {C}")
-    if weight is not None and weight.shape != (C,):
-        raise RuntimeError(
-            f"{name}: weight tensor should be defined either for all {C} classes or no classes but"
-            f" got weight tensor of shape: {list(weight.shape)}"
-        )
-    picked = _Picked(target, counted, dim)
+@op
+def l1_loss(x: Array, target: Array, /, *, reduction: str = "mean") -> Any:
+    """|d| with d = x - target, of one shape. The gradient is 0 where d is 0 or NaN."""
+    d = x - target
+    y, spread = _reduce(abs(d), reduction)
+
+    def grad_x(gy: Array) -> Array:
+        return spread(gy) * ((d > 0).astype(d.dtype) - (d < 0))
+
+    return y, (grad_x, lambda gy: -grad_x(gy))
+
+
+@op
+def smooth_l1_loss(
+    x: Array, target: Array, /, *, beta: float = 1.0, reduction: str = "mean"
+) -> Any:
+    """d^2 / (2 beta) where |d| < beta, |d| - beta / 2 elsewhere; d = x - target, beta > 0."""
+    d = x - target
+    size = abs(d)
+    loss = np.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta)
+    y, spread = _reduce(loss, reduction)
+
+    def grad_x(gy: Array) -> Array:
+        return spread(gy) * np.clip(d / beta, -1, 1)
+
+    return y, (grad_x, lambda gy: -grad_x(gy))
+
+
+@op
+def huber_loss(x: Array, target: Array, /, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+    """d^2 / 2 where |d| < delta, delta (|d| - delta / 2) elsewhere; d = x - target, delta > 0."""
+    d = x - target
+    size = abs(d)
+    loss = np.where(size < delta, d * d * 0.5, (size - 0.5 * delta) * delta)
+    y, spread = _reduce(loss, reduction)
+
+    def grad_x(gy: Array) -> Array:
+        return spread(gy) * np.clip(d, -delta, delta)
+
+    return y, (grad_x, lambda gy: -grad_x(gy))
+
+
+def _times(x: Array, weight: Array | None, name: str) -> Array:
+    """x * weight, if there is one: it may be broadcast to x, but not x to it."""
     if weight is None:
-        return picked, counted.astype(x.dtype)
-    return picked, np.where(counted, weight[np.where(counted, target, 0)], 0).astype(x.dtype)
-
-
-def _class_dim(x: Array) -> int:
-    return 0 if x.ndim == 1 else 1
-
-
-def _class_weight(weight: Array | None, x: Array, dim: int) -> Any:
-    """The weight of each class, shaped to broadcast along the other axes of x."""
-    return 1 if weight is None else weight.reshape(-1, *(1,) * (x.ndim - dim - 1))
-
-
-def _total(w: Array) -> Any:
-    return sum_along(w, tuple(range(w.ndim)))
-
-
-def _broadcastable(name: str, weight: Array | None, shape: tuple[int, ...]) -> Any:
-    """The weight, or 1; RuntimeError if it does not broadcast to ``shape``."""
-    if weight is None:
-        return 1
+        return x
     try:
-        if np.broadcast_shapes(weight.shape, shape) == shape:
-            return weight
+        return x * np.broadcast_to(weight.astype(x.dtype, copy=False), x.shape)
     except ValueError:
-        pass
-    raise RuntimeError(
-        f"{name}: a weight of shape {list(weight.shape)} is not broadcastable to the input's shape"
-        f" {list(shape)}"
+        raise RuntimeError(
+            f"{name}: a weight of shape {list(weight.shape)} can't be broadcast to the input's"
+            f" {list(x.shape)}"
+        ) from None
+
+
+@op
+def binary_cross_entropy(
+    x: Array, target: Array, /, *, weight: Array | None = None, reduction: str = "mean"
+) -> Any:
+    """-w (t log x + (1 - t) log(1 - x)) for x in [0, 1]; each log counts as at least -100.
+
+    dL/dx = w (x - t) / max(x (1 - x), 1e-12), and dL/dt = w (log(1 - x) - log x) may be infinite.
+    """
+    name = "binary_cross_entropy"
+
+    log_x, log_rest = (np.maximum(log, _LOWEST_LOG) for log in (np.log(x), np.log1p(-x)))
+    loss = (target - 1) * log_rest - target * log_x
+    y, spread = _reduce(_times(loss, weight, name), reduction)
+
+    def grad_x(gy: Array) -> Array:
+        slope = (x - target) / np.maximum((1 - x) * x, _LEAST_SPREAD)
+        return spread(gy) * _times(slope, weight, name)
+
+    def grad_target(gy: Array) -> Array:
+        return spread(gy) * _times(np.log1p(-x) - np.log(x), weight, name)
+
+    return y, (grad_x, grad_target)
+
+
+@op
+def binary_cross_entropy_with_logits(
+    x: Array,
+    target: Array,
+    /,
+    *,
+    weight: Array | None = None,
+    pos_weight: Array | None = None,
+    reduction: str = "mean",
+) -> Any:
+    """w ((1 - t) x + (1 + (v - 1) t) log(1 + e^-x)), with v = ``pos_weight`` or 1.
+
+    That is binary_cross_entropy of sigmoid(x), its part with t taken v times, and no e^x overflows.
+    """
+    name = "binary_cross_entropy_with_logits"
+    extra = None if pos_weight is None else pos_weight - 1
+
+    def log_part() -> Array:
+        """log(1 + e^-x)."""
+        return np.maximum(-x, 0) + np.log1p(np.exp(-abs(x)))
+
+    def factor() -> Array | int:
+        return 1 if extra is None else 1 + _times(target, extra, name)
+
+    loss = (1 - target) * x + factor() * log_part()
+    y, spread = _reduce(_times(loss, weight, name), reduction)
+
+    def grad_x(gy: Array) -> Array:
+        small = np.exp(-abs(x))
+        complement = np.where(x >= 0, small, 1) / (1 + small)  # 1 - sigmoid(x)
+        return spread(gy) * _times(1 - target - factor() * complement, weight, name)
+
+    def grad_target(gy: Array) -> Array:
+        slope = -x if extra is None else _times(log_part(), extra, name) - x
+        return spread(gy) * _times(slope, weight, name)
+
+    return y, (grad_x, grad_target)
+
+
+@op
+def kl_div(x: Array, target: Array, /, *, log_target: bool = False) -> Any:
+    """t (log t - x), 0 for t = 0; with ``log_target`` e^t (t - x). Element by element, broadcast.
+
+    As in PyTorch the gradient with respect to t is NaN at t = 0.
+    """
+    x_shape, t_shape = x.shape, target.shape
+    if log_target:
+        return np.exp(target) * (target - x), (
+            lambda gy: sum_to(-gy * np.exp(target), x_shape),
+            lambda gy: sum_to(gy * (np.exp(target) * (target - x + 1)), t_shape),
+        )
+    entropy = np.where(target == 0, target, target * np.log(target))
+    return entropy - target * x, (
+        lambda gy: sum_to(-gy * target, x_shape),
+        lambda gy: sum_to(gy * (np.log(target) + target / target - x), t_shape),
     )
-
-
-def _floating(name: str, *arrays: Array) -> None:
-    for a in arrays:
-        if a.dtype.kind != "f":
-            raise NotImplementedError(f'"{name}" not implemented for {a.dtype}')
