@@ -60,21 +60,22 @@ def run_backward(
             "create_graph=True: minitorch_cnn computes first derivatives only (gradient functions"
             " work on plain arrays). Use PyTorch where you need derivatives of derivatives."
         )
-    wanted = None if inputs is None else _targets(inputs, accumulate)
-    runs, freed = (None, False) if wanted is None else _nodes_to_run(wanted, roots)
+    plan = None
+    if inputs is not None:
+        plan = _Plan(_targets(inputs, accumulate), roots)
     pending = _Pending()
     for i, (root, gradient) in enumerate(zip(roots, gradients, strict=True)):
         pending.send(root.grad_fn or root, _root_gradient(i, root, gradient))
 
     # Gradients overflow and divide by zero as silently as PyTorch's.
     with no_grad(), np.errstate(all="ignore"):
-        found = _walk(pending, wanted, runs, retain_graph)
-        if inputs is None:
+        found = _walk(pending, plan, retain_graph)
+        if inputs is None or plan is None:
             for leaf, g in found.items():
                 assert isinstance(leaf, Tensor)
                 _accumulate(leaf, g)
             return []
-        if freed and not all((t.grad_fn or t) in found for t in inputs):
+        if plan.meets_freed and not all((t.grad_fn or t) in found for t in inputs):
             raise RuntimeError(_second_time("a part of the graph"))
         if not accumulate:
             return [found.get(t.grad_fn or t) for t in inputs]
@@ -84,36 +85,62 @@ def run_backward(
         return []
 
 
-def _walk(
-    pending: _Pending, wanted: set[Target] | None, runs: set[Node] | None, retain_graph: bool
-) -> dict[Target, Array]:
-    """Run the nodes of ``runs`` (all if None); the gradients of ``wanted`` (of all leaves)."""
+class _Plan:
+    """Where the gradients of chosen tensors are found, and the nodes to run for them."""
+
+    def __init__(self, wanted: set[Target], roots: Sequence[Tensor]) -> None:
+        nodes: set[Node] = set()
+        stack: list[Target] = [r.grad_fn or r for r in roots]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Node) and node not in nodes:
+                nodes.add(node)
+                stack.extend(target for target, _ in node.edges or ())
+        self.wanted = wanted
+        self.needed = set(wanted)  # and the nodes between the roots and these
+        self.runs: set[Node] = set()
+        for node in sorted(nodes, key=lambda n: n.order):
+            if any(target in self.needed for target, _ in node.edges or ()):
+                self.runs.add(node)
+                self.needed.add(node)
+        self.meets_freed = any(node.edges is None for node in nodes)
+
+
+def _walk(pending: _Pending, plan: _Plan | None, retain_graph: bool) -> dict[Target, Array]:
+    """Run the nodes of the plan (all without one); the gradients it wants (those of all leaves)."""
     found: dict[Target, Array] = {}
     for node, gy in pending.nodes():
-        if wanted is not None and node not in wanted and runs is not None and node not in runs:
+        if plan is not None and node not in plan.needed:
             continue
         gy = _run_hooks(node.hooks, gy)
         retaining = node.retains() if node.retains is not None else None
-        if wanted is not None and node in wanted:
+        if plan is not None and node in plan.wanted:
             found[node] = gy.copy()
         elif retaining is not None:
             _accumulate(retaining, gy.copy())
-        if runs is not None and node not in runs:
-            continue
-        if node.edges is None:
-            raise RuntimeError(_second_time(repr(node.name)))
-        check_versions(f"{node.name!r} (output {list(node.shape)})", node.saved)
-        for target, grad in node.edges:
-            if wanted is None or target in wanted or target in (runs or ()):
-                g = grad(gy)
-                if g is not None:
-                    pending.send(target, _checked(node, target, g, gy))
-        if not retain_graph:
-            node.edges, node.saved = None, []
+        if plan is None or node in plan.runs:
+            _run(node, gy, plan, pending)
+            if not retain_graph:
+                node.edges, node.saved = None, []
     for leaf, g in pending.sums.items():
-        if isinstance(leaf, Tensor) and (wanted is None or leaf in wanted):
+        if isinstance(leaf, Tensor) and (plan is None or leaf in plan.wanted):
             found[leaf] = _run_hooks(leaf._hooks, g)
     return found
+
+
+def _run(node: Node, gy: Array, plan: _Plan | None, pending: _Pending) -> None:
+    """Send the gradients of one node's inputs on."""
+    if node.edges is None:
+        raise RuntimeError(_second_time(repr(node.name)))
+    for counter, version in node.saved:
+        if counter[0] != version:
+            who = f"{node.name!r} (output {list(node.shape)})"
+            raise RuntimeError(modified(who, version, counter[0]))
+    for target, grad in node.edges:
+        if plan is None or target in plan.needed:
+            g = grad(gy)
+            if g is not None:
+                pending.send(target, _checked(node, target, g, gy))
 
 
 def _targets(inputs: Sequence[Tensor], accumulate: bool) -> set[Target]:
@@ -156,22 +183,6 @@ def _root_gradient(i: int, root: Tensor, gradient: Tensor | None) -> Array:
     return gradient.array.astype(root.array.dtype)
 
 
-def _nodes_to_run(wanted: set[Target], roots: Sequence[Tensor]) -> tuple[set[Node], bool]:
-    """The nodes between the roots and a wanted tensor, and whether freed nodes hide others."""
-    nodes: set[Node] = set()
-    stack: list[Target] = [r.grad_fn or r for r in roots]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Node) and node not in nodes:
-            nodes.add(node)
-            stack.extend(target for target, _ in node.edges or ())
-    runs: set[Node] = set()
-    for node in sorted(nodes, key=lambda n: n.order):
-        if any(target in wanted or target in runs for target, _ in node.edges or ()):
-            runs.add(node)
-    return runs, any(node.edges is None for node in nodes)
-
-
 def _second_time(what: str) -> str:
     return (
         f"Trying to backward through the graph a second time: the saved values of {what} were"
@@ -179,16 +190,13 @@ def _second_time(what: str) -> str:
     )
 
 
-def check_versions(who: str, saved: Sequence[tuple[list[int], int]]) -> None:
-    """RuntimeError if memory that ``who`` saved has been written to since."""
-    for counter, version in saved:
-        if counter[0] != version:
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an"
-                f" inplace operation: {who} saved it at version {version}, it is now at version"
-                f" {counter[0]}. Write y = x + 1 instead of x += 1 (or clone() before the in-place"
-                " step)."
-            )
+def modified(who: str, saved: int, now: int) -> str:
+    """The message that memory which ``who`` saved has been written to since."""
+    return (
+        "one of the variables needed for gradient computation has been modified by an inplace"
+        f" operation: {who} saved it at version {saved}, it is now at version {now}. Write"
+        " y = x + 1 instead of x += 1 (or clone() before the in-place step)."
+    )
 
 
 def _checked(node: Node, target: Target, g: Array, gy: Array) -> Array:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import check_versions
+from ..backward import modified
 from ..grad_mode import mode, no_grad
 from ..ops.basic import sum_to
 from ..tensor import Array, Node, Tensor, as_array, check_history
@@ -32,7 +32,8 @@ class FunctionCtx:
 
     needs_input_grad: tuple[bool, ...] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._to_save: Sequence[Tensor | None] = ()
         self._saved: list[tuple[Array, list[int], int] | None] = []
         self._dirty: set[int] = set()
@@ -52,12 +53,16 @@ class FunctionCtx:
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         """What ``save_for_backward`` was given, without history."""
-        check_versions("a custom Function", [s[1:] for s in self._saved if s is not None])
         tensors: list[Tensor | None] = []
         for saved in self._saved:
-            tensor = None if saved is None else Tensor._wrap(saved[0])
-            if tensor is not None and saved is not None:
-                tensor._counter = saved[1]
+            if saved is None:
+                tensors.append(None)
+                continue
+            array, counter, version = saved
+            if counter[0] != version:
+                raise RuntimeError(modified(self._name, version, counter[0]))
+            tensor = Tensor._wrap(array)
+            tensor._counter = counter
             tensors.append(tensor)
         return tuple(tensors)
 
@@ -120,7 +125,7 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Compute ``forward(*args)`` and record how to go back."""
-        ctx = FunctionCtx()
+        ctx = FunctionCtx(cls.__name__)
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         recorded = mode.grad and not mode.inference and any(ctx.needs_input_grad)
         if recorded:

@@ -50,6 +50,11 @@ def _has_duplicates(shape: tuple[int, ...], arrays: tuple[Any, ...]) -> bool:
     return bool((flat[1:] == flat[:-1]).any())
 
 
+def _kept(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Copies: autograd does not notice if the caller writes to an index array before backward."""
+    return tuple(a if isinstance(a, slice) else a.copy() for a in arrays)
+
+
 @op
 def getitem(x: Array, /, *, basic: tuple[Any, ...], arrays: tuple[Any, ...] = ()) -> Any:
     """y = x[basic], a view; with ``arrays`` (slices, index arrays, or one mask) y[arrays].
@@ -59,6 +64,7 @@ def getitem(x: Array, /, *, basic: tuple[Any, ...], arrays: tuple[Any, ...] = ()
     before = x.shape
     y = x[basic]
     inner = y.shape
+    arrays = _kept(arrays)
     if arrays:
         y = y[arrays]
 
@@ -83,6 +89,7 @@ def setitem(
 ) -> Any:
     """x with ``value`` (broadcast, cast) written where :func:`getitem` would read."""
     y = x.copy()
+    arrays = _kept(arrays)
     write(y, value, basic, arrays)
     value_shape = getattr(value, "shape", ())
 
@@ -166,6 +173,7 @@ def _in_corner(shape: tuple[int, ...], corner: tuple[slice, ...], g: Array) -> A
 def masked_fill(x: Array, value: Any, /, *, mask: Array) -> Any:
     """value where mask, x elsewhere, broadcast together; ``value`` has one element."""
     xp = array_module(x)
+    (mask,) = _kept((mask,))
     shape = np.broadcast_shapes(x.shape, mask.shape)
     y = xp.empty(shape, x.dtype)
     y[...] = x
@@ -181,6 +189,7 @@ def masked_fill(x: Array, value: Any, /, *, mask: Array) -> Any:
 def masked_scatter(x: Array, source: Array, /, *, mask: Array) -> Any:
     """x with the elements of ``source``, in order, at the places where mask (of x's shape) is."""
     y = x.copy(order="C")
+    (mask,) = _kept((mask,))
     n = int(mask.sum())
     y[mask] = source.reshape(-1)[:n]
     before = source.shape

@@ -1,0 +1,594 @@
+"""The graph itself: depth, freeing, reference cycles, threads, modes, observers, anomalies."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minitorch_cnn as mt
+from minitorch_cnn.autograd import grad
+from minitorch_cnn.tensor import Node, Tensor, op, watch
+
+from .scenarios import Scenario, assert_ends_alike, leaf
+
+DEPTH = 100_000
+
+
+@op
+def shift(x: Any, /) -> Any:
+    return x + 1, (lambda gy: gy,)
+
+
+@op
+def keep(x: Any, /) -> Any:
+    """Saves an array of its own, of which ``alive`` knows whether it still is."""
+    saved = np.ones_like(x)
+    alive.append(weakref.ref(saved))
+    return x * 2, (lambda gy: gy * saved * 2,)
+
+
+alive: list[weakref.ref[Any]] = []
+
+
+def living() -> int:
+    return sum(ref() is not None for ref in alive)
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_collector() -> Iterator[None]:
+    """Whatever is freed in these tests is freed by reference counts alone."""
+    alive.clear()
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def chain(depth: int) -> tuple[Tensor, Tensor]:
+    x = Tensor._wrap(np.ones(1), True)
+    y = x
+    for _ in range(depth):
+        y = shift(y)
+    return x, y
+
+
+# Depth
+
+
+def test_deep_chain_backward() -> None:
+    x, y = chain(DEPTH)
+    y.backward()
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.array, 1)
+    np.testing.assert_array_equal(y.array, DEPTH + 1)
+
+
+def test_deep_chain_grad_towards_the_middle() -> None:
+    x, y = chain(DEPTH // 10)
+    for _ in range(2):
+        (g,) = grad(y, x, retain_graph=True)
+    np.testing.assert_array_equal(g.array, 1)
+
+
+def test_deep_chain_is_thrown_away() -> None:
+    """A recursive destructor would overflow the C stack, here and in a thread's smaller one."""
+    _, y = chain(DEPTH)
+    del y
+
+    def in_a_thread() -> None:
+        chain(DEPTH)
+        done.append(True)
+
+    done: list[bool] = []
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert done == [True]
+
+
+def test_deep_diamonds_take_linear_time() -> None:
+    x = Tensor._wrap(np.ones(1), True)
+    y = x
+    for _ in range(2000):
+        y = (y + y) * 0.5
+    y.backward()
+    np.testing.assert_array_equal(x.grad.array, 1)
+
+
+# Freeing
+
+
+def test_saved_arrays_are_freed_while_backward_runs() -> None:
+    counts: list[int] = []
+    x = y = leaf(mt)
+    for _ in range(5):
+        y = keep(y)
+        y.register_hook(lambda g: counts.append(living()))
+    assert living() == 5
+    y.sum().backward()
+    # A hook runs before its own node, when all later nodes have let go.
+    assert counts == [5, 4, 3, 2, 1]
+    assert living() == 0
+    assert y.grad_fn.edges is None
+    assert x.grad is not None
+
+
+def test_retained_graphs_are_freed_with_their_tensors() -> None:
+    y = keep(keep(leaf(mt))).sum()
+    y.backward(retain_graph=True)
+    assert living() == 2
+    del y
+    assert living() == 0
+
+
+def test_a_forward_pass_thrown_away_frees_everything() -> None:
+    y = keep(leaf(mt)).exp() * 3
+    del y
+    assert living() == 0
+
+
+def test_grad_frees_only_what_it_passed() -> None:
+    h = keep(leaf(mt))
+    y = keep(h).sum()
+    grad(y, h)
+    assert living() == 1
+    h.sum().backward()
+    assert living() == 0
+
+
+def test_no_grad_saves_nothing() -> None:
+    with mt.no_grad():
+        y = keep(leaf(mt))
+    assert living() == 0
+    assert y.grad_fn is None
+
+
+def test_an_input_that_needs_no_gradient_is_not_saved_for() -> None:
+    """The other operand is kept for the gradient that is needed, and only for that one."""
+
+    @op
+    def product(a: Any, b: Any, /) -> Any:
+        return a * b, (lambda gy: gy * b, lambda gy: gy * a)
+
+    image, weight = Tensor._wrap(np.ones(3)), leaf(mt)
+    y = product(weight, image)
+    ref = weakref.ref(weight.array)
+    del weight
+    assert [len(y.grad_fn.edges), ref() is None] == [1, False]  # the edge's target holds it
+    y2 = product(image * 1, leaf(mt))
+    assert len(y2.grad_fn.edges) == 1
+
+
+def test_training_leaves_no_cycles() -> None:
+    """Everything dies by reference count: nothing waits for the garbage collector."""
+    w = leaf(mt)
+    refs = []
+    for _ in range(3):
+        h = w * 2
+        h.register_hook(lambda g: g * 2)
+        h.retain_grad()
+        loss = (keep(h) * h).exp().sum()
+        refs += [weakref.ref(h), weakref.ref(loss), weakref.ref(h.array)]
+        loss.backward()
+        with mt.no_grad():
+            w.sub_(w.grad, alpha=0.0)
+        w.grad = None
+    del h, loss
+    assert [ref() for ref in refs] == [None] * len(refs)
+    assert living() == 0
+    assert gc.collect() == 0
+
+
+def test_in_place_steps_leave_no_cycles() -> None:
+    y = keep(leaf(mt))
+    y.mul_(3)
+    y.retain_grad()
+    y[0] = 5.0
+    y.sum().backward()
+    ref = weakref.ref(y)
+    del y
+    assert ref() is None
+    assert living() == 0
+
+
+def test_peak_memory_of_backward() -> None:
+    """Backward of a chain needs two gradients at a time, however long the chain is."""
+    size = 1 << 17  # one megabyte of float64
+    x = Tensor._wrap(np.ones(size), True)
+    y = x
+    for _ in range(20):
+        y = shift(y) * 1.0
+    g = Tensor._wrap(np.ones(size))
+    tracemalloc.start()
+    y.backward(g)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4.5 * 8 * size
+
+
+def test_a_leaf_gradient_holds_no_larger_buffer() -> None:
+    x = leaf(mt)
+    mt.cat([x, mt.zeros(1000, dtype=mt.float64)]).sum().backward()
+    assert x.grad.array.base is None
+
+
+# The contract of ops
+
+
+def test_gradient_functions_run_only_where_needed() -> None:
+    calls = []
+
+    @op
+    def pair(a: Any, b: Any, /) -> Any:
+        def grad_a(gy: Any) -> Any:
+            calls.append("a")
+            return gy
+
+        def grad_b(gy: Any) -> Any:
+            calls.append("b")
+            return gy
+
+        return a + b, (grad_a, grad_b)
+
+    pair(leaf(mt), mt.zeros(3).double()).sum().backward()
+    assert calls == ["a"]
+    a, b = leaf(mt), leaf(mt)
+    grad(pair(a, b).sum(), b)
+    assert calls == ["a", "b"]
+
+
+def test_a_gradient_of_the_wrong_shape_is_named() -> None:
+    @op
+    def bad(x: Any, /) -> Any:
+        return x * 2, (lambda gy: gy[:2],)
+
+    with pytest.raises(RuntimeError, match=r"'bad' has shape \[2\] for an input of shape \[3\]"):
+        bad(leaf(mt)).sum().backward()
+
+
+def test_extra_outputs_are_plain_and_watched() -> None:
+    @op
+    def top(x: Any, /) -> Any:
+        i = np.array([0])
+
+        def grad_x(gy: Any) -> Any:
+            g = np.zeros_like(x)
+            g[i] = gy
+            return g
+
+        return (x[i].copy(), i), (grad_x,)
+
+    x = leaf(mt)
+    y, i = top(x)
+    assert not i.requires_grad
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.array, [1, 0, 0])
+    y, i = top(x)
+    i.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation: 'top'"):
+        y.sum().backward()
+
+
+def test_saved_arrays_are_found_in_helpers_tuples_and_defaults() -> None:
+    def helper(saved: Any) -> Any:
+        return lambda gy: gy * saved[0]
+
+    @op
+    def in_helper(x: Any, /) -> Any:
+        return x * x, (helper((x, 1)),)
+
+    @op
+    def in_default(x: Any, /) -> Any:
+        return x * x, (lambda gy, x=x: gy * 2 * x,)
+
+    for fn in (in_helper, in_default):
+        h = leaf(mt) * 1
+        y = fn(h)
+        with mt.no_grad():
+            h.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
+
+
+def test_two_tensors_on_one_memory_are_both_watched() -> None:
+    x = leaf(mt) * 1
+    y = x * x.data
+    with mt.no_grad():
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_numpy_warnings_stay_inside() -> None:
+    x = leaf(mt, 0.0, 1e308, -1.0)
+    y = mt.log(x) * 1e308 * x / x
+    y.sum().backward()
+    assert np.isnan(x.grad.array).any()
+
+
+# Names
+
+
+def test_nodes_know_their_op() -> None:
+    y = leaf(mt).exp()
+    assert isinstance(y.grad_fn, Node)
+    assert (y.grad_fn.name, y.grad_fn.shape) == ("exp", (3,))
+    assert "Exp" in repr(y.grad_fn)
+    z = y.sum()
+    assert z.grad_fn.next_functions == ((y.grad_fn, 0),)
+
+
+def test_create_graph_is_refused() -> None:
+    x = leaf(mt)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        x.sum().backward(create_graph=True)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        grad(x.sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="vmap"):
+        grad(x.sum(), x, is_grads_batched=True)
+
+
+def test_error_messages_help() -> None:
+    x = leaf(mt)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        y.backward()
+    with pytest.raises(RuntimeError, match=r"shape \[3\].*sum"):
+        (x * 2).backward()
+    h = x * 2
+    z = h * h
+    h.add_(1)
+    with pytest.raises(RuntimeError, match=r"'mul'.*version 0.*version 1.*clone"):
+        z.sum().backward()
+    with pytest.raises(RuntimeError, match="no_grad"):
+        x.add_(1)
+
+
+# Modes
+
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(fn: Scenario) -> Scenario:
+    SCENARIOS.append(fn)
+    return fn
+
+
+def recorded(t: Any) -> tuple[bool, bool]:
+    return t.is_grad_enabled(), (leaf(t) * 2).requires_grad
+
+
+@scenario
+def contexts(t: Any) -> Any:
+    rows = [recorded(t)]
+    with t.no_grad():
+        rows.append(recorded(t))
+        with t.enable_grad():
+            rows.append(recorded(t))
+            with t.set_grad_enabled(False):
+                rows.append(recorded(t))
+            rows.append(recorded(t))
+        rows.append(recorded(t))
+        rows.append(t.ones(1, requires_grad=True).requires_grad)
+    return [*rows, recorded(t)]
+
+
+@scenario
+def decorators(t: Any) -> Any:
+    @t.no_grad()
+    def a(n: int) -> Any:
+        return (recorded(t), a(n - 1)) if n else recorded(t)
+
+    @t.no_grad
+    def b() -> Any:
+        return recorded(t), c(), recorded(t)
+
+    @t.enable_grad()
+    def c() -> Any:
+        return recorded(t)
+
+    @t.set_grad_enabled(False)
+    def d() -> Any:
+        return recorded(t), c()
+
+    @t.inference_mode()
+    def e() -> Any:
+        return recorded(t), t.is_inference_mode_enabled()
+
+    @t.inference_mode
+    def f() -> Any:
+        return recorded(t)
+
+    return a(2), b(), recorded(t), d(), recorded(t), e(), f(), recorded(t), a.__name__
+
+
+@scenario
+def generators(t: Any) -> Any:
+    rows = []
+
+    @t.no_grad()
+    def produce() -> Any:
+        rows.append(recorded(t))
+        try:
+            got = yield 1
+            rows.append((got, recorded(t)))
+            yield 2
+        except ValueError:
+            rows.append(("caught", recorded(t)))
+            yield 3
+        rows.append(recorded(t))
+        return 4
+
+    def consume() -> Any:
+        result = yield from produce()
+        rows.append(("returned", result))
+
+    g = produce()
+    rows.append((next(g), recorded(t)))
+    rows.append((g.send("sent"), recorded(t)))
+    rows.append((g.throw(ValueError()), recorded(t)))
+    rows.append(list(g))
+    rows.append(list(consume()))
+    closed = produce()
+    next(closed)
+    closed.close()
+    return rows
+
+
+@scenario
+def set_as_a_function(t: Any) -> Any:
+    rows = []
+    t.set_grad_enabled(False)
+    rows.append(recorded(t))
+    t.set_grad_enabled(True)
+    return [*rows, recorded(t)]
+
+
+@scenario
+def an_exception_restores(t: Any) -> Any:
+    rows = []
+    for context in (t.no_grad(), t.set_grad_enabled(False), t.inference_mode()):
+        try:
+            with context:
+                rows.append(recorded(t))
+                raise KeyError
+        except KeyError:
+            rows.append(recorded(t))
+    return rows
+
+
+@scenario
+def inference(t: Any) -> Any:
+    rows = []
+    with t.inference_mode():
+        rows.append((recorded(t), t.is_inference_mode_enabled()))
+        with t.enable_grad():
+            rows.append(recorded(t))
+        with t.inference_mode(False):
+            rows.append((recorded(t), t.is_inference_mode_enabled()))
+    with t.no_grad(), t.inference_mode(False):
+        rows.append(recorded(t))
+    return [*rows, recorded(t), t.is_inference_mode_enabled()]
+
+
+@scenario
+def one_context_used_twice(t: Any) -> Any:
+    context, rows = t.no_grad(), []
+    for _ in range(2):
+        with context:
+            rows.append(recorded(t))
+        rows.append(recorded(t))
+    return rows
+
+
+@pytest.mark.parametrize("fn", SCENARIOS, ids=lambda fn: fn.__name__)
+def test_modes_end_as_in_pytorch(fn: Scenario) -> None:
+    assert_ends_alike(fn)
+
+
+def test_threads_do_not_see_each_others_modes() -> None:
+    """Also not through one decorated function that runs in several threads at once."""
+    inside, release = threading.Barrier(4), threading.Barrier(4)
+    after: list[bool] = []
+
+    @mt.no_grad()
+    def quiet() -> bool:
+        inside.wait(10)
+        state = mt.is_grad_enabled()
+        release.wait(10)
+        return state
+
+    def work(enabled: bool) -> None:
+        mt.set_grad_enabled(enabled)
+        during = quiet()
+        after.append(not during and mt.is_grad_enabled() == enabled)
+
+    threads = [threading.Thread(target=work, args=(i % 2 == 0,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert after == [True] * 4
+    assert mt.is_grad_enabled()
+
+
+def test_graphs_of_threads_are_independent() -> None:
+    results: dict[int, Any] = {}
+
+    def work(i: int) -> None:
+        x = leaf(mt)
+        for _ in range(50):
+            x.grad = None
+            (x * x * i).sum().backward()
+        results[i] = x.grad.numpy()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, g in results.items():
+        np.testing.assert_array_equal(g, 2 * i * np.array([1.0, 2.0, 3.0]))
+
+
+# Observers and anomalies
+
+
+def test_watch_sees_every_op() -> None:
+    seen: list[Any] = []
+    x = leaf(mt)
+    with watch(lambda name, settings, inputs, y, seconds: seen.append((name, y.shape, seconds))):
+        shift(x * 2)
+        with mt.no_grad():
+            shift(x)
+    shift(x)
+    assert [row[:2] for row in seen] == [("mul", (3,)), ("shift", (3,)), ("shift", (3,))]
+    assert all(row[2] > 0 for row in seen)
+
+
+def test_anomaly_forward_names_the_first_nan() -> None:
+    x = leaf(mt, -1.0, 1.0)
+    with (
+        pytest.warns(RuntimeWarning, match=r"first NaN came out of 'log'.*inputs \[2\]") as caught,
+        mt.autograd.detect_anomaly(),
+    ):
+        mt.exp(mt.log(x) * 2)
+    assert len(caught) == 1
+    assert not mt.autograd.is_anomaly_enabled()
+
+
+def test_anomaly_backward_names_the_op_and_the_line() -> None:
+    x = leaf(mt, 0.0, 1.0)
+    with mt.autograd.detect_anomaly():
+        y = mt.sqrt(x)  # the culprit
+        z = (y * 0).sum()
+        with pytest.raises(RuntimeError, match=r"(?s)'sqrt'.*nan.*mt.sqrt\(x\)  # the culprit"):
+            z.backward()
+    y = mt.sqrt(x)
+    (y * 0).sum().backward()
+    assert np.isnan(x.grad.numpy()[0])
+
+
+def test_set_detect_anomaly() -> None:
+    mt.autograd.set_detect_anomaly(True)
+    try:
+        assert mt.autograd.is_anomaly_enabled()
+        with mt.autograd.set_detect_anomaly(False):
+            assert not mt.autograd.is_anomaly_enabled()
+        with mt.autograd.detect_anomaly(check_nan=False):
+            assert not mt.autograd.is_anomaly_enabled()
+        assert mt.autograd.is_anomaly_enabled()
+        x = leaf(mt, 0.0, 1.0)
+        with pytest.raises(RuntimeError, match="nan"):
+            (mt.sqrt(x) * 0).sum().backward()
+    finally:
+        mt.autograd.set_detect_anomaly(False)
+    (mt.sqrt(leaf(mt, 0.0)) * 0).sum().backward()
