@@ -1,7 +1,7 @@
 """Each activation as a function of one number, and its slope.
 
-``FUNCTIONS[name]`` and ``SLOPES[name]`` take (x, *settings); a slope at a kink or at NaN is what the
-kernels give there. Arguments must be finite.
+``FUNCTIONS[name]`` and ``SLOPES[name]`` take a finite x and the kernel's settings; the slope at a
+kink is the one that the gradient kernel gives.
 """
 
 from __future__ import annotations
