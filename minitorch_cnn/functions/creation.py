@@ -202,6 +202,8 @@ def arange(
             check_number(value, _INT64)
     if wanted == _INT64:  # numbers are truncated before they are counted
         given = [math.trunc(v) for v in given]
+        if given[2] == 0:
+            raise ValueError("arange: step must be nonzero, also as an integer")
         _check_range(*given)
         integers = True
     start, end, step = given

@@ -172,7 +172,11 @@ def _as_item(item: Any) -> Any:
     if isinstance(item, Tensor):
         item = item.array
     elif isinstance(item, (list, tuple, range)):
-        item = _from_list(item)
+        item = _truncated(np.array([i.item() if isinstance(i, Tensor) else i for i in item]))
+    elif isinstance(item, np.ndarray):
+        item = _truncated(item)
+    elif isinstance(item, str):
+        raise TypeError(f"a string is not a valid index: {item!r}")
     elif isinstance(item, np.generic) and item.dtype.kind in "iu":
         return int(item)
     if not isinstance(item, np.ndarray) and not hasattr(item, "strides"):
@@ -198,10 +202,9 @@ def _as_item(item: Any) -> Any:
     return int(item) if item.ndim == 0 and item.dtype.kind == "i" else item
 
 
-def _from_list(items: Any) -> Array:
-    plain = [i.item() if isinstance(i, Tensor) else i for i in items]
-    array = np.array(plain)
-    return array.astype(np.int64) if array.size == 0 else array
+def _truncated(array: Array) -> Array:
+    """Lists and NumPy arrays of floats are integers to PyTorch, which refuses float tensors."""
+    return array.astype(np.int64) if array.dtype.kind == "f" else array
 
 
 def _is_integer(item: Any) -> bool:

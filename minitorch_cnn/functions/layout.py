@@ -208,7 +208,6 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         along = tuple(n if d == i else 1 for d, n in enumerate(shape))
         grids.append(expand(reshape(x, along), shape))
     if swap:
-        grids = [transpose(g, 0, 1) for g in grids]
         grids[:2] = grids[1::-1]
     return tuple(grids)
 
