@@ -84,7 +84,9 @@ class KernelCache:
         folder = directory()
         if folder is None or self.fn.__closure__:
             return None
-        what = _digest(sig, codegen.magic_tuple(), self.options, numba.config.BOUNDSCHECK)
+        what = _digest(
+            sig, codegen.magic_tuple(), self.options, os.environ.get("NUMBA_BOUNDSCHECK")
+        )
         code = _digest(_VERSIONS, _fingerprint(self.fn.__module__))
         return folder / f"{self.fn.__module__}.{self.fn.__qualname__}-{what}-{code}.bin"
 
@@ -96,7 +98,8 @@ class KernelCache:
                 data = path.read_bytes()
                 if hashlib.sha256(data[32:]).digest() == data[:32]:
                     # Written by this very user and version (see directory()), and whole.
-                    return CompileResult._rebuild(target_context, *pickle.loads(data[32:]))  # noqa: S301
+                    parts = pickle.loads(data[32:])  # noqa: S301
+                    return CompileResult._rebuild(target_context, *parts)  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001, S110 - a bad file costs a compilation, never the run
             pass
         self.started = time.perf_counter()
@@ -111,7 +114,7 @@ class KernelCache:
         path = self._path(sig, cres.codegen)
         if path is None or cres.library.has_dynamic_globals:
             return
-        payload = dumps(cres._reduce())
+        payload = dumps(cres._reduce())  # type: ignore[no-untyped-call]
         draft = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_ident()}")
         try:
             draft.write_bytes(hashlib.sha256(payload).digest() + payload)

@@ -13,14 +13,15 @@ Depthwise convolutions (one input channel per group) have loops of their own in 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from . import backend, depthwise
 from .backend import Array, contiguous, empty
 from .gemm import PANEL, Panel, gemm, gemm_nt, panel_count, panel_shape
-from .geometry import Pair, conv_output
-from .im2col import col2im, im2col
+from .geometry import Pair, conv_output, pair
+from .im2col import col2im, col2im_numpy, im2col, windows
 
 ONE, ZERO = (1, 1), (0, 0)
 WORKSPACE = 1 << 20  # bytes of columns per thread: what stays in a core's cache
@@ -43,12 +44,15 @@ def forward(
         bias = None if bias is None else bias.astype(np.float32)
         args = x.astype(np.float32), weight.astype(np.float32), stride, padding, dilation, groups
         return forward(*args, bias).astype(np.float16)
-    N, C, H, W = x.shape
+    N, _, H, W = x.shape
     F, CG, KH, KW = weight.shape
     size = _output_size(x.shape, weight.shape, stride, padding, dilation)
     y = empty((N, F, *size), x, op="conv2d")
-    if y.size == 0:
+    if y.size == 0 or CG == 0:
+        y[...] = 0 if bias is None else bias[:, None, None]
         return y
+    if x.dtype.kind != "f":
+        return _integers(x, weight, size, stride, padding, dilation, bias)
     bias = np.zeros(F, x.dtype) if bias is None else contiguous(bias)
     x, weight = contiguous(x), contiguous(weight)
     if CG == 1 and groups > 1:
@@ -68,16 +72,16 @@ def _product(
 ) -> None:  # fmt: skip
     """y = a im2col(x) + bias, some panels at a time."""
     N, C = x.shape[:2]
-    M, *size = y.shape[1:]
+    M, OH, OW = y.shape[1:]
     K = C * math.prod(kernel)
     columns = PANEL if backend.cpu_backend == "numba" else 8 * PANEL
-    panel = panel_shape(N, *size, columns, bias.size == M)
-    P = panel_count(N, *size, panel)
+    panel = panel_shape(N, OH, OW, columns, bias.size == M)
+    P = panel_count(N, OH, OW, panel)
     chunk = _chunk(P, K * columns * x.itemsize)
     col = empty((chunk, K, columns), x)
     for first in range(0, P, chunk):
         part = col[: P - first]
-        _pack(x, part, first, panel, kernel, tuple(size), stride, padding, dilation)
+        _pack(x, part, first, panel, kernel, (OH, OW), stride, padding, dilation)
         gemm(a, a_step, part, bias, y, K, first, panel)
 
 
@@ -107,9 +111,9 @@ def grad_weight(
         wide = gy.astype(np.float32), x.astype(np.float32)
         gw = grad_weight(*wide, weight_shape, stride, padding, dilation, groups)
         return gw.astype(np.float16)
-    N, C, H, W = x.shape
+    N, _, H, W = x.shape
     F, CG, KH, KW = weight_shape
-    size = gy.shape[2:]
+    OH, OW = size = gy.shape[2:]
     gw = np.zeros(weight_shape, x.dtype)
     if gw.size == 0 or gy.size == 0:
         return gw
@@ -121,8 +125,8 @@ def grad_weight(
     images = x.reshape(N * groups, CG, H, W)
     outputs = gy.reshape(N * groups, M, *size)
     columns = LONG_PANEL if K + M <= LONG_PANEL else PANEL
-    panel = panel_shape(N * groups, *size, columns, groups == 1)
-    P = panel_count(N * groups, *size, panel)
+    panel = panel_shape(N * groups, OH, OW, columns, groups == 1)
+    P = panel_count(N * groups, OH, OW, panel)
     chunk = _chunk(P, (K + M) * columns * x.itemsize)
     col, rows = empty((chunk, K, columns), x), empty((chunk, M, columns), x)
     for first in range(0, P, chunk):
@@ -145,10 +149,12 @@ def grad_input(
         return gx.astype(np.float16)
     N, C, H, W = x_shape
     F, CG, KH, KW = weight.shape
-    gx = empty(x_shape, gy, op="conv2d's gradient")
+    gx = empty(x_shape, gy, op="grad_input of conv2d")
     if gx.size == 0 or gy.size == 0:
         gx[...] = 0
         return gx
+    if gy.dtype.kind != "f":
+        return _integers_back(gy, weight, gx, stride, padding, dilation)
     gy, weight = contiguous(gy), contiguous(weight)
     if CG == 1 and groups > 1:
         depthwise.grad_input(gy, weight, gx, stride, padding, dilation)
@@ -240,3 +246,49 @@ def _output_size(
     H, W = x_shape[2:]
     KH, KW = weight_shape[2:]
     return conv_output(H, KH, S[0], P[0], D[0]), conv_output(W, KW, S[1], P[1], D[1])
+
+
+def _integers(
+    x: Array, weight: Array, size: Pair, S: Pair, P: Pair, D: Pair, bias: Array | None
+) -> Array:
+    """forward in exact integers, which nobody times: whole-array NumPy."""
+    F, CG, KH, KW = weight.shape
+    N, C = x.shape[:2]
+    G = C // CG
+    seen = windows(x, (KH, KW), size, S, P, D).reshape(N, G, CG * KH * KW, -1)
+    y = weight.reshape(G, F // G, -1) @ seen
+    y = y.reshape(N, F, *size)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _integers_back(gy: Array, weight: Array, gx: Array, S: Pair, P: Pair, D: Pair) -> Array:
+    """grad_input in exact integers (what conv_transpose2d computes)."""
+    F, CG, KH, KW = weight.shape
+    N, C = gx.shape[:2]
+    G = C // CG
+    taps = weight.reshape(G, F // G, CG * KH * KW).swapaxes(1, 2)
+    col = taps @ gy.reshape(N, G, F // G, -1)
+    col = col.reshape(N, C * KH * KW, *gy.shape[2:])
+    col2im_numpy(col, gx, 0, 0, (KH, KW), S, P, D)
+    return gx
+
+
+def workspace_bytes(
+    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], dtype: Any, *, stride: Any = 1,
+    padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> int:  # fmt: skip
+    """Bytes of columns that ``forward`` holds beside x, weight and y, for settings as conv2d's."""
+    if len(x_shape) == 3:
+        x_shape = (1, *x_shape)
+    _, CG, KH, KW = weight_shape
+    if CG == 1 and groups > 1:
+        return 0
+    S, D = pair(stride, "stride", "conv2d"), pair(dilation, "dilation", "conv2d")
+    if padding == "same":
+        size: Pair = x_shape[2], x_shape[3]
+    else:
+        P = ZERO if padding == "valid" else pair(padding, "padding", "conv2d", low=0)
+        size = _output_size(x_shape, weight_shape, S, P, D)
+    panel = panel_shape(x_shape[0] * groups, *size, PANEL, groups == 1)
+    nbytes = CG * KH * KW * PANEL * np.dtype(dtype).itemsize
+    return nbytes * _chunk(panel_count(x_shape[0] * groups, *size, panel), nbytes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import Array
-from .gemm import copy, fill
+from .gemm import copy, fill, uint
 from .geometry import Pair
 from .im2col import col2im_numpy, valid, windows
 from .jit import inline, kernel, prange
@@ -19,7 +19,8 @@ from .jit import inline, kernel, prange
 def forward_numpy(
     x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:
-    N, C = x.shape[:2]
+    """The same in whole-array NumPy."""
+    C = x.shape[1]
     F, _, KH, KW = weight.shape
     seen = windows(x, (KH, KW), y.shape[2:], stride, padding, dilation)
     taps = weight.reshape(C, F // C, KH, KW)
@@ -54,7 +55,9 @@ def forward(
             for kh in range(KH):
                 for kw in range(KW):
                     s = (line * SH + kh * DH) * WP + kw * DW
-                    _add_times(acc, line * width, 1, around, s, SW, wf[(f * KH + kh) * KW + kw], run)
+                    _add_times(
+                        acc, line * width, 1, around, s, SW, wf[(f * KH + kh) * KW + kw], run
+                    )
         for oh in range(OH):
             copy(yf, (task * OH + oh) * OW, acc, oh * width, OW)
 
@@ -81,18 +84,19 @@ def _add_times(
 ) -> None:
     """``to[t :: to_step] += factor * source[s :: step]``, n of them."""
     if n > 0:
-        t, to_step, s, step = np.uintp(t), np.uintp(to_step), np.uintp(s), np.uintp(step)
-        if step == np.uintp(1) and to_step == np.uintp(1):
-            for j in range(np.uintp(n)):
+        t, to_step, s, step = uint(t), uint(to_step), uint(s), uint(step)
+        if step == uint(1) and to_step == uint(1):
+            for j in range(uint(n)):
                 to[t + j] += factor * source[s + j]
         else:
-            for j in range(np.uintp(n)):
+            for j in range(uint(n)):
                 to[t + j * to_step] += factor * source[s + j * step]
 
 
 def grad_input_numpy(
     gy: Array, weight: Array, gx: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:
+    """The same in whole-array NumPy."""
     N, F, OH, OW = gy.shape
     C = gx.shape[1]
     KH, KW = weight.shape[2:]
@@ -138,6 +142,7 @@ def grad_input(
 def grad_weight_numpy(
     gy: Array, x: Array, gw: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:
+    """The same in whole-array NumPy."""
     N, F, OH, OW = gy.shape
     C = x.shape[1]
     seen = windows(x, gw.shape[2:], (OH, OW), stride, padding, dilation)
@@ -179,11 +184,11 @@ def grad_weight(
 def _dot(a: Array, p: int, b: Array, q: int, step: int, n: int) -> float:
     total = a.dtype.type(0)
     if n > 0:
-        p, q, step = np.uintp(p), np.uintp(q), np.uintp(step)
-        if step == np.uintp(1):
-            for j in range(np.uintp(n)):
+        p, q, step = uint(p), uint(q), uint(step)
+        if step == uint(1):
+            for j in range(uint(n)):
                 total += a[p + j] * b[q + j]
         else:
-            for j in range(np.uintp(n)):
+            for j in range(uint(n)):
                 total += a[p + j] * b[q + j * step]
     return total

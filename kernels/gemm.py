@@ -6,9 +6,9 @@ pass over it, and it is the unit that threads share out. ``im2col`` makes the pa
 convolution (it *is* how B is packed); a plain matrix is packed by the same function as a 1x1
 convolution.
 
-``gemm`` adds multiples of the rows of a panel to rows of C. ``gemm_nt`` is for C = A B^T, where both
-operands run along the summed axis: it takes dot products. Both work on blocks of 4 x 4, so that
-every number loaded is used four times; LLVM turns their innermost loops into vector instructions.
+``gemm`` adds multiples of the rows of a panel to rows of C. ``gemm_nt`` is for C = A B^T, where
+both operands run along the summed axis: it takes dot products. Both work on blocks of 4 x 4, so
+that every number loaded is used four times; LLVM makes their innermost loops vector instructions.
 A hand-made micro-kernel would take the place of ``_add_4_rows``.
 
 Every element of C is summed by one thread, in an order that depends on the shapes alone.
@@ -32,6 +32,9 @@ SMALL = 1 << 15  # multiply-adds up to which NumPy's product is faster, and runs
 
 Panel = tuple[int, int, int]
 Steps = tuple[int, int, int]
+# Unsigned numbers cannot be negative, and so spare the check for an index from the end that would
+# keep a loop from being vectorised.
+uint: Any = np.uintp
 
 
 def panel_shape(N: int, OH: int, OW: int, columns: int, merge: bool) -> Panel:
@@ -40,15 +43,16 @@ def panel_shape(N: int, OH: int, OW: int, columns: int, merge: bool) -> Panel:
     Several whole images where they are small (and ``merge``), else some rows of one image, else a
     part of one row; balanced, so that no panel is a sliver.
     """
-    if OH * OW <= columns:
+    if columns >= OH * OW:
         images = columns // (OH * OW) if merge else 1
         return math.ceil(N / math.ceil(N / images)), OH, OW
-    if OW <= columns:
+    if columns >= OW:
         return 1, math.ceil(OH / math.ceil(OH / (columns // OW))), OW
     return 1, 1, math.ceil(OW / math.ceil(OW / columns))
 
 
 def panel_count(N: int, OH: int, OW: int, panel: Panel) -> int:
+    """How many panels there are."""
     images, rows, cols = panel
     return math.ceil(N / images) * math.ceil(OH / rows) * math.ceil(OW / cols)
 
@@ -69,11 +73,10 @@ box = inline(panel_box)
 
 @inline
 def copy(to: Array, t: int, source: Array, s: int, n: int) -> None:
-    """``to[t : t + n] = source[s : s + n]``. Unsigned numbers cannot be negative, and so spare the
-    check for an index from the end that would keep the loop from being vectorised."""
+    """``to[t : t + n] = source[s : s + n]``."""
     if n > 0:
-        t, s = np.uintp(t), np.uintp(s)
-        for j in range(np.uintp(n)):
+        t, s = uint(t), uint(s)
+        for j in range(uint(n)):
             to[t + j] = source[s + j]
 
 
@@ -81,8 +84,8 @@ def copy(to: Array, t: int, source: Array, s: int, n: int) -> None:
 def fill(to: Array, t: int, value: float, n: int) -> None:
     """``to[t : t + n] = value``."""
     if n > 0:
-        t = np.uintp(t)
-        for j in range(np.uintp(n)):
+        t = uint(t)
+        for j in range(uint(n)):
             to[t + j] = value
 
 
@@ -124,6 +127,7 @@ def _add_4_rows(
 def gemm_numpy(
     a: Array, a_step: Steps, b: Array, bias: Array, c: Array, depth: int, first: int, panel: Panel
 ) -> None:
+    """The same in whole-array NumPy."""
     N, M, OH, OW = c.shape
     G = bias.size // M
     a = np.lib.stride_tricks.as_strided(a, (G, M, depth), [s * a.itemsize for s in a_step])
@@ -184,16 +188,16 @@ def _dot_4_by_4(
 
     Rows beyond ``rows`` and ``cols`` repeat the last one (their sums are not used).
     """
-    p0, p1 = np.uintp(p), np.uintp(p + min(1, rows - 1) * step)
-    p2, p3 = np.uintp(p + min(2, rows - 1) * step), np.uintp(p + min(3, rows - 1) * step)
-    q0, q1 = np.uintp(q), np.uintp(q + min(1, cols - 1) * step)
-    q2, q3 = np.uintp(q + min(2, cols - 1) * step), np.uintp(q + min(3, cols - 1) * step)
+    p0, p1 = uint(p), uint(p + min(1, rows - 1) * step)
+    p2, p3 = uint(p + min(2, rows - 1) * step), uint(p + min(3, rows - 1) * step)
+    q0, q1 = uint(q), uint(q + min(1, cols - 1) * step)
+    q2, q3 = uint(q + min(2, cols - 1) * step), uint(q + min(3, cols - 1) * step)
     zero = a.dtype.type(0)
     s00 = s01 = s02 = s03 = zero
     s10 = s11 = s12 = s13 = zero
     s20 = s21 = s22 = s23 = zero
     s30 = s31 = s32 = s33 = zero
-    for j in range(np.uintp(n)):
+    for j in range(uint(n)):
         a0, a1, a2, a3 = a[p0 + j], a[p1 + j], a[p2 + j], a[p3 + j]
         b0, b1, b2, b3 = b[q0 + j], b[q1 + j], b[q2 + j], b[q3 + j]
         s00 += a0 * b0
@@ -221,6 +225,7 @@ def _dot_4_by_4(
 def gemm_nt_numpy(
     a: Array, b: Array, c: Array, N: int, OH: int, OW: int, first: int, panel: Panel
 ) -> None:
+    """The same in whole-array NumPy."""
     G, M, K = c.shape
     for p in range(len(b)):
         n0, n1, h0, h1, w0, w1 = panel_box(first + p, N, OH, OW, panel)
@@ -232,7 +237,7 @@ def gemm_nt_numpy(
 def gemm_nt(
     a: Array, b: Array, c: Array, N: int, OH: int, OW: int, first: int, panel: Panel
 ) -> None:
-    """c[g, m, k] += sum over the panels p of group g, and their columns j, of a[p, m, j] b[p, k, j].
+    """c[g, m, k] += sum over the panels p of group g and their columns j of a[p, m, j] b[p, k, j].
 
     a: (P, >= M, LD) and b: (P, >= K, LD), panels ``first`` to ``first + P`` of N images of OH x OW
     pixels; image n belongs to group n modulo G. c: (G, M, K).

@@ -14,13 +14,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .backend import Array
-from .gemm import VECTOR, Panel, box, copy, fill, panel_box
+from .backend import Array, contiguous, empty
+from .gemm import VECTOR, Panel, box, copy, fill, panel_box, uint
 from .geometry import Pair
 from .jit import inline, kernel, prange
 
+FLOATS = (np.float32, np.float64)
 
-def windows(x: Array, kernel: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+
+def windows(
+    x: Array, kernel: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
     """A view (N, C, KH, KW, OH, OW) of the zero-padded x: what each tap sees."""
     N, C, H, W = x.shape
     (KH, KW), (OH, OW), (SH, SW), (DH, DW) = kernel, size, stride, dilation
@@ -39,6 +43,7 @@ def im2col_numpy(
     x: Array, col: Array, first: int, panel: Panel, kernel: Pair, size: Pair,
     stride: Pair, padding: Pair, dilation: Pair,
 ) -> None:  # fmt: skip
+    """The same in whole-array NumPy."""
     N = len(x)
     for p in range(len(col)):
         n0, n1, h0, h1, w0, w1 = panel_box(first + p, N, *size, panel)
@@ -59,12 +64,12 @@ def valid(start: int, step: int, cells: int, low: int, high: int) -> tuple[int, 
 def _take(to: Array, t: int, source: Array, s: int, step: int, n: int) -> None:
     """``to[t : t + n] = source[s :: step]``."""
     if n > 0:
-        t, s, step = np.uintp(t), np.uintp(s), np.uintp(step)
-        if step == np.uintp(1):
-            for j in range(np.uintp(n)):
+        t, s, step = uint(t), uint(s), uint(step)
+        if step == uint(1):
+            for j in range(uint(n)):
                 to[t + j] = source[s + j]
         else:
-            for j in range(np.uintp(n)):
+            for j in range(uint(n)):
                 to[t + j] = source[s + j * step]
 
 
@@ -73,7 +78,7 @@ def im2col(
     x: Array, col: Array, first: int, panel: Panel, kernel: Pair, size: Pair,
     stride: Pair, padding: Pair, dilation: Pair,
 ) -> None:  # fmt: skip
-    """col[p, (c KH + kh) KW + kw, j] = x[n, c, oh SH + kh DH - PH, ow SW + kw DW - PW], or 0 outside.
+    """col[p, (c KH + kh) KW + kw, j] = x[n, c, oh SH + kh DH - PH, ow SW + kw DW - PW]; outside: 0.
 
     x: (N, C, H, W). col: (P, >= C KH KW, LD), panels ``first`` to ``first + P`` of the output's
     ``size`` = (OH, OW) pixels; j counts the pixels (n, oh, ow) of the panel, and columns up to the
@@ -115,8 +120,16 @@ def im2col(
 
 
 def col2im_numpy(
-    col: Array, x: Array, n0: int, c0: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+    col: Array,
+    x: Array,
+    n0: int,
+    c0: int,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
 ) -> None:
+    """The same in whole-array NumPy."""
     N, K, OH, OW = col.shape
     H, W = x.shape[2:]
     (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
@@ -130,13 +143,22 @@ def col2im_numpy(
     for kh in range(KH):
         for kw in range(KW):
             h, w = kh * DH + above - PH, kw * DW + left - PW
-            around[:, :, h : h + OH * SH : SH, w : w + OW * SW : SW][:, :, :OH, :OW] += col[:, :, kh, kw]
+            around[:, :, h : h + OH * SH : SH, w : w + OW * SW : SW][:, :, :OH, :OW] += col[
+                :, :, kh, kw
+            ]
     x[n0 : n0 + N, c0 : c0 + C] = around[:, :, above : above + H, left : left + W]
 
 
 @kernel(numpy=col2im_numpy)
 def col2im(
-    col: Array, x: Array, n0: int, c0: int, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+    col: Array,
+    x: Array,
+    n0: int,
+    c0: int,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
 ) -> None:
     """x[n0 + n, c0 + c, h, w] = the sum of all entries of col that im2col reads from there.
 
@@ -170,10 +192,38 @@ def col2im(
 def _add(to: Array, t: int, step: int, source: Array, s: int, n: int) -> None:
     """``to[t :: step] += source[s : s + n]``."""
     if n > 0:
-        t, s, step = np.uintp(t), np.uintp(s), np.uintp(step)
-        if step == np.uintp(1):
-            for j in range(np.uintp(n)):
+        t, s, step = uint(t), uint(s), uint(step)
+        if step == uint(1):
+            for j in range(uint(n)):
                 to[t + j] += source[s + j]
         else:
-            for j in range(np.uintp(n)):
+            for j in range(uint(n)):
                 to[t + j * step] += source[s + j]
+
+
+def unfold(
+    x: Array, kernel: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """The whole column matrix, (N, C KH KW, OH OW)."""
+    N, C = x.shape[:2]
+    OH, OW = size
+    col = empty((N, C * kernel[0] * kernel[1], OH * OW), x, op="unfold")
+    fast = im2col if x.dtype in FLOATS else im2col_numpy
+    if col.size:
+        fast(contiguous(x), col, 0, (1, OH, OW), kernel, size, stride, padding, dilation)
+    return col
+
+
+def fold(
+    col: Array, shape: tuple[int, ...], kernel: Pair, size: Pair, stride: Pair, padding: Pair,
+    dilation: Pair,
+) -> Array:  # fmt: skip
+    """The transpose of unfold: (N, C KH KW, OH OW) -> ``shape`` = (N, C, H, W)."""
+    if col.dtype == np.float16:
+        wide = col.astype(np.float32)
+        return fold(wide, shape, kernel, size, stride, padding, dilation).astype(np.float16)
+    x = empty(shape, col, op="fold")
+    if x.size:
+        col = contiguous(col).reshape(*col.shape[:2], *size)
+        col2im(col, x, 0, 0, kernel, stride, padding, dilation)
+    return x

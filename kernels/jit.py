@@ -18,26 +18,26 @@ import numpy as np
 
 from . import backend
 
+numba: Any = None
+prange: Any = range
 if backend.cpu_backend == "numba":
     try:
-        import numba
-        from numba import prange
+        import numba as _numba
     except ImportError as error:
         raise ImportError(
             f"Numba cannot be imported ({error}): pip install numba, or set MINITORCH_CNN_CPU=numpy"
             " to run the (slower) plain-NumPy kernels"
         ) from error
+    numba, prange = _numba, _numba.prange
     if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
         # OpenMP wakes threads fastest, and lets several Python threads run kernels at once.
         numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-else:
-    numba, prange = None, range
 
 __all__ = ["Kernel", "inline", "kernel", "numba", "prange"]
 
 # No nnan / ninf: NaN and infinity must travel through every kernel.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
-OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy"}
 # Below this many elements in the largest array, waking threads costs more than it saves: 2
 # microseconds on an idle machine, 50 and more on a busy one.
 PARALLEL_ABOVE = 1 << 15

@@ -1,7 +1,7 @@
-"""Every kernel as plain loops over scalars: the specification that the fast versions are tested on.
+"""Every kernel as plain loops over scalars: the specification that the fast ones are tested on.
 
-Nothing here is fast. One module per kernel module (``conv2d``, ``pool``, ``norm``, ...), functions of
-the same names; sums are accumulated in float64 and rounded once, to the input's dtype.
+Nothing here is fast. One module per kernel module (``conv2d``, ``pool``, ``norm``, ...), functions
+of the same names; sums are accumulated in float64 and rounded once, to the input's dtype.
 """
 
 from __future__ import annotations
