@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .functions import pointwise
+from .functions import unary
 from .functions.arguments import check_tensor, wrap_dims
 from .functions.dims import numpy_names
 from .functions.linalg import matmul
@@ -58,6 +58,6 @@ def matrix_norm(
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
     row, column = wrap_dims("linalg.matrix_norm", dim, x.array.ndim)
     summed, chosen = (row, column) if abs(ord) == 1 else (column, row)
-    sums = sum(pointwise.abs(x), summed, True, dtype=dtype)
+    sums = sum(unary.abs(x), summed, True, dtype=dtype)
     y = (amax if ord > 0 else amin)(sums, chosen, True)
     return y if keepdim else y.squeeze((row, column))

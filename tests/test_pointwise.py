@@ -140,6 +140,18 @@ def test_where_gives_the_gradient_to_one_branch_only() -> None:
     compare_gradients(lambda torch, x: torch.where(x > 0, x.log(), x * 3), x)
 
 
+def test_an_infinite_gradient_does_not_reach_what_was_not_chosen() -> None:
+    x, y = np.array([-1.0, 0.0, 2.0]), np.array([1.0, 0.5, -1.0])
+    for call in (
+        lambda torch, x, y: torch.where(x > 0, x, y) * INF,
+        lambda torch, x, y: torch.fmax(x, y) * INF,
+        lambda torch, x, y: torch.maximum(x, y) * INF,
+        lambda torch, x, y: torch.clamp(x, y, y + 1) * INF,
+        lambda torch, x, y: torch.nan_to_num(x / 0, posinf=3.0) * INF + y,
+    ):
+        compare_gradients(call, x, y)
+
+
 def test_where_with_numbers_and_alone() -> None:
     x = np.array([[1.0, -2.0], [0.0, 3.0]])
     compare_gradients(lambda torch, x: torch.where(x > 0, x, 0.0), x)

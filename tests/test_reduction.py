@@ -116,6 +116,13 @@ def test_spread_of_one_element_warns_and_is_nan() -> None:
     assert_same(x.grad, y.grad)
 
 
+def test_gradient_of_no_spread_is_zero() -> None:
+    for x in (np.ones(3), np.array([[2.0, 2.0], [1.0, 3.0]])):
+        compare_gradients(lambda _, x: x.std(-1), x)
+        compare_gradients(lambda _, x: x.var(-1), x)
+    compare_gradients(lambda _, x: x.std(unbiased=False), np.ones(1))
+
+
 TIES = np.array([[2.0, 2.0, 1.0], [NAN, 3.0, NAN], [1.0, 1.0, 1.0], [-INF, INF, INF]])
 GRADIENTS: dict[str, Any] = {
     "max": lambda _, x: x.max(),

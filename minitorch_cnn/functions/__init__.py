@@ -26,6 +26,7 @@ from . import (
     sampling,
     shape,
     sorting,
+    unary,
 )
 from .activation import *
 from .comparison import *
@@ -42,6 +43,7 @@ from .reduction import *
 from .sampling import *
 from .shape import *
 from .sorting import *
+from .unary import *
 
 __all__: list[str] = []
 __all__ += printing.__all__
@@ -60,6 +62,7 @@ __all__ += reduction.__all__
 __all__ += sampling.__all__
 __all__ += shape.__all__
 __all__ += sorting.__all__
+__all__ += unary.__all__
 
 # What methods.py goes through for the methods of Tensor.
 MODULES: tuple[ModuleType, ...] = (
@@ -81,4 +84,5 @@ MODULES: tuple[ModuleType, ...] = (
     sampling,
     shape,
     sorting,
+    unary,
 )

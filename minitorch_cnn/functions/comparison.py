@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from .arguments import check_tensor
 from .promotion import (
     broadcast_error,
+    is_plain_float,
     not_implemented,
     promoted,
 )
@@ -36,7 +37,7 @@ def _compared(fn: Callable[..., Any], input: Any, other: Any) -> Tensor:
     if isinstance(other, Tensor):
         if other.array.dtype is a.array.dtype:
             return _broadcast(fn, a, other)
-    elif type(other) is float and a.array.dtype.kind == "f":
+    elif is_plain_float(a, other):
         return _broadcast(fn, a, other)
     return _broadcast(fn, *promoted(fn.__name__, a, other))
 

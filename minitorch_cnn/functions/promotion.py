@@ -142,6 +142,13 @@ def floating(name: str, x: Any) -> Tensor:
     return basic.cast(x, dtype=get_default_dtype().numpy)
 
 
+def is_plain_float(x: Any, number: Any) -> bool:
+    """A float32 or float64 tensor and a Python float or int: what needs no promotion."""
+    if type(number) is not float and (type(number) is not int or not -_LIMIT <= number < _LIMIT):
+        return False
+    return isinstance(x, Tensor) and (x.array.dtype is FLOAT32 or x.array.dtype is FLOAT64)
+
+
 def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tensor:
     """``fn(a, b)``, an op on two operands, after promotion; its name is the op's.
 
@@ -149,15 +156,11 @@ def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tens
     every ``x * 2``.
     """
     try:
-        if isinstance(a, Tensor):
-            d = a.array.dtype
-            if isinstance(b, Tensor):
-                if b.array.dtype is d:
-                    return fn(a, b, **settings)
-            elif (d is FLOAT32 or d is FLOAT64) and (
-                type(b) is float or (type(b) is int and -_LIMIT <= b < _LIMIT)
-            ):
+        if isinstance(b, Tensor):
+            if is_plain_float(b, a) or (isinstance(a, Tensor) and a.array.dtype is b.array.dtype):
                 return fn(a, b, **settings)
+        elif is_plain_float(a, b):
+            return fn(a, b, **settings)
         name = fn.__name__
         a, b = operand(name, a, 1), operand(name, b, 2)
         if not isinstance(a, Tensor) and not isinstance(b, Tensor):
