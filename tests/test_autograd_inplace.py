@@ -108,12 +108,27 @@ def saved_condition(t: Any) -> Any:
 
 
 @scenario
-def saved_labels(t: Any) -> Any:
-    x = t.ones(2, 3, requires_grad=True)
-    target = t.tensor([0, 1])
-    loss = t.nn.functional.cross_entropy(x * 1, target)
-    target.add_(1)
+def saved_target(t: Any) -> Any:
+    x, target = t.rand(2, 3, requires_grad=True), t.ones(2, 3)
+    loss = t.nn.functional.binary_cross_entropy(x * 1, target)
+    target.mul_(0.5)
     loss.backward()
+
+
+@scenario
+def saved_weight_of_a_loss(t: Any) -> Any:
+    x, weight = t.rand(2, 3, requires_grad=True), t.ones(3)
+    loss = t.nn.functional.binary_cross_entropy(x * 1, t.ones(2, 3), weight)
+    weight.mul_(2)
+    loss.backward()
+
+
+@scenario
+def saved_indices_of_an_embedding(t: Any) -> Any:
+    weight, i = t.rand(5, 3, requires_grad=True), t.tensor([0, 1])
+    y = t.nn.functional.embedding(i, weight)
+    i.add_(1)
+    y.sum().backward()
 
 
 @scenario
@@ -164,7 +179,7 @@ def chain_of_writes_while_the_memory_is_shared(t: Any) -> Any:
     y = x * 2
     kept = y.detach()
     y.mul_(3)
-    y.sqrt_()
+    y.square_()
     y.mul_(x)
     y.sum().backward()
     return y, kept, x.grad
@@ -237,7 +252,7 @@ def a_view_is_written_and_used(t: Any) -> Any:
     x = leaf(t)
     v = (x * 2).view(3, 1)
     v.mul_(3)
-    t.relu_(v)
+    v.clamp_(min=0)
     v.sum().backward()
     return v, x.grad
 
@@ -428,6 +443,7 @@ def test_unrecorded_writes_leave_views_usable() -> None:
         lambda x, i, m: x[m],
         lambda x, i, m: x.scatter_add(0, i, x * 3),
         lambda x, i, m: x.index_fill(0, i, 7.0),
+        lambda x, i, m: mt.nn.functional.cross_entropy(x.view(1, 3).expand(2, 3), i),
     ],
 )
 def test_written_indices_and_masks_leave_the_gradient_right(select: Any) -> None:

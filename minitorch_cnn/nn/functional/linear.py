@@ -32,8 +32,8 @@ def embedding(
         raise NotImplementedError(
             "embedding: max_norm, scale_grad_by_freq and sparse are not part of minitorch_cnn"
         )
-    indices = check_tensor("embedding", input).array
-    if indices.dtype not in (np.int32, np.int64):
+    indices = check_tensor("embedding", input)
+    if indices.array.dtype not in (np.int32, np.int64):
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types:"
             f" Long, Int; but got {input.dtype} instead"

@@ -275,8 +275,7 @@ def binary_cross_entropy(
             raise RuntimeError(
                 f"binary_cross_entropy: all elements of {role} should be between 0 and 1"
             )
-    w = None if weight is None else weight.array
-    return ops.binary_cross_entropy(x, y, weight=w, reduction=reduction)
+    return ops.binary_cross_entropy(x, y, weight=weight, reduction=reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -305,8 +304,7 @@ def binary_cross_entropy_with_logits(
         wide = common_dtype(x, y)
         x, y = to_dtype(x, wide), to_dtype(y, wide)
     return ops.binary_cross_entropy_with_logits(
-        x, y, weight=None if weight is None else weight.array,
-        pos_weight=None if pos_weight is None else pos_weight.array, reduction=reduction,
+        x, y, weight=weight, pos_weight=pos_weight, reduction=reduction,
     )  # fmt: skip
 
 

@@ -282,4 +282,4 @@ def _max_unpool(
                 f"invalid output_size {list(output_size)}: each must be within a stride"
                 f" {list(stride)} of {default}"
             )
-    return max_unpool_op(x, indices=where.array, size=tuple(size))
+    return max_unpool_op(x, indices=where, size=tuple(size))
