@@ -400,7 +400,7 @@ def test_view_errors_name_shape_strides_and_the_way_out() -> None:
 
 
 def test_cat_errors_name_the_dimension_and_both_sizes() -> None:
-    with pytest.raises(RuntimeError, match="dimension 0[.] Expected size 4 but got size 5"):
+    with pytest.raises(RuntimeError, match=r"dimension 0\. Expected size 4 but got size 5"):
         mt.cat([mt.ones(2, 3, 4), mt.ones(2, 3, 5)])
 
 

@@ -32,11 +32,13 @@ channels_last = memory_format("channels_last")
 
 def as_int(name: str, what: str, value: Any) -> int:
     """An integer, an integer Tensor of one element, or anything with ``__index__``; no bool."""
-    if not isinstance(value, bool | np.bool_):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    if not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__"):
+        number = operator.index(value)
+        if not -(2**63) <= number < 2**63:
+            raise ValueError(f"{name}(): argument '{what}': Overflow: {number} is not an int64")
+        return number
     raise TypeError(f"{name}(): argument '{what}' must be int, not {type(value).__name__}")
 
 
@@ -44,7 +46,7 @@ def as_size(name: str, size: Sequence[Any], what: str = "size") -> tuple[int, ..
     """The shape in ``f(2, 3)``, ``f((2, 3))`` or ``f(torch.Size([2, 3]))``: non-negative ints."""
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = size[0]
-    shape = tuple(as_int(name, what, n) for n in size)
+    shape = tuple(_as_entry(name, what, n) for n in size)
     if any(n < 0 for n in shape):
         raise RuntimeError(
             f"{name}: Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
@@ -52,13 +54,20 @@ def as_size(name: str, size: Sequence[Any], what: str = "size") -> tuple[int, ..
     return shape
 
 
+def _as_entry(name: str, what: str, value: Any) -> int:
+    try:
+        return as_int(name, what, value)
+    except ValueError as error:  # PyTorch's type for a size that is too large
+        raise TypeError(str(error)) from None
+
+
 def as_dims(name: str, dims: Any, what: str = "dims") -> tuple[int, ...]:
     """Integers given as varargs, as one tuple or list, or as a single int; not checked further."""
     if isinstance(dims, (tuple, list)):
         if len(dims) == 1 and isinstance(dims[0], (tuple, list)):
             dims = dims[0]
-        return tuple(as_int(name, what, d) for d in dims)
-    return (as_int(name, what, dims),)
+        return tuple(_as_entry(name, what, d) for d in dims)
+    return (_as_entry(name, what, dims),)
 
 
 def wrap_dim(name: str, dim: Any, ndim: int, what: str = "dim") -> int:
@@ -98,7 +107,12 @@ def promote(*numpy_dtypes: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def check_number(value: Any, dtype: np.dtype[Any]) -> None:
-    """RuntimeError if a Python number does not fit; unsigned types take -max..max, as in C."""
+    """RuntimeError if a number does not fit into ``dtype`` (OverflowError: not even 64 bits).
+
+    Unsigned types take -max..max, as in C.
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise OverflowError(f"int too big to convert: {value}")
     if dtype.kind == "b":
         return
     if dtype.kind == "f":

@@ -279,10 +279,19 @@ class _Capsule:
         return 1, 0
 
 
+class _Writable:
+    """The memory of an array that NumPy holds to be read-only, because a capsule cannot say."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.base = array
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor on the memory of another library's (or of a capsule)."""
     if type(ext_tensor).__name__ == "PyCapsule":
-        ext_tensor = _Capsule(ext_tensor)
+        return Tensor._wrap(np.asarray(_Writable(np.from_dlpack(_Capsule(ext_tensor)))))
     if not hasattr(ext_tensor, "__dlpack__"):
         raise RuntimeError(
             f"from_dlpack: {type(ext_tensor).__name__} has no __dlpack__ (use torch.tensor)"

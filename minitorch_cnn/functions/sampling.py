@@ -303,8 +303,9 @@ def random_(
         full = 2 ** _MANTISSA[dtype.itemsize] + 1
     else:
         full = int(np.iinfo(dtype).max) + 1
-    low, high = _from_to("random_", bounds, named, (0, full))
-    a, b = as_int("random_", "from", low), as_int("random_", "to", high)
+    given = tuple(as_int("random_", "bounds", v) for v in bounds)
+    also = {name: as_int("random_", name, v) for name, v in named.items()}
+    a, b = _from_to("random_", given, also, (0, full))
     return overwrite(self, lambda: _integers(self.array.shape, dtype, a, b, _draw(generator)))
 
 
