@@ -11,6 +11,7 @@ from ..printing import *
 from . import (
     activation,
     comparison,
+    conversion,
     creation,
     gathering,
     indexing,
@@ -68,6 +69,7 @@ __all__ += unary.__all__
 MODULES: tuple[ModuleType, ...] = (
     activation,
     comparison,
+    conversion,
     creation,
     gathering,
     indexing,

@@ -1,25 +1,18 @@
-"""Out of a tensor and into others: ``item``, ``numpy``, ``to``, DLPack, copies, conversions."""
+"""Between tensors and the rest of Python: ``item``, ``numpy``, formats, copies, pickles, DLPack."""
 
 from __future__ import annotations
 
 import copy as copy_module
-import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..device import device as Device
-from ..ops import basic
-from ..ops import shape as shape_ops
 from ..size import Size
 from ..tensor import Array, Tensor, memory_of
-from .arguments import channels_last, check_tensor, move, numpy_dtype, wrap_dim
+from .arguments import channels_last, check_tensor, move, wrap_dim
 from .fromdata import array_from_numpy
-from .layout import clone
-from .shape import flip, permute, t, transpose
+from .shape import flip
 
 __all__ = [
     "from_dlpack", "is_complex", "is_floating_point", "is_nonzero", "is_signed", "is_tensor",
@@ -308,153 +301,19 @@ def to_dlpack(tensor: Tensor) -> Any:
     return dlpack(tensor)
 
 
-# Other dtypes, other devices
-
-
-def convert(x: Tensor, device: Any, dtype: np.dtype[Any] | None, copy: bool = False) -> Tensor:
-    """``x`` itself if it is there and of that dtype already (and no copy is asked for)."""
-    y = x
-    if dtype is not None and dtype != x.array.dtype:
-        y = basic.cast(y, dtype=dtype)
-    if device is not None:
-        target, here = Device(device), x.device
-        if target.type != here.type or target.index not in (None, here.index):
-            y = shape_ops.transfer(
-                y,
-                there=functools.partial(move, device=target),
-                back=functools.partial(move, device=here),
-            )
-    return clone(x) if copy and y is x else y
-
-
-def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``: itself if it is so.
-
-    Keywords: ``dtype``, ``device``, ``copy``; ``non_blocking`` and ``memory_format`` change
-    nothing.
-    """
-    device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
-    copy = kwargs.pop("copy", False)
-    kwargs.pop("non_blocking", None)
-    kwargs.pop("memory_format", None)
-    if kwargs:
-        raise TypeError(f"to() got an unexpected keyword argument {next(iter(kwargs))!r}")
-    rest = list(args)
-    if rest and isinstance(rest[0], Tensor):
-        other = rest.pop(0)
-        device, dtype = other.device, other.dtype
-    elif rest and isinstance(rest[0], (str, Device, int)) and not isinstance(rest[0], bool):
-        device = rest.pop(0)
-    elif rest and rest[0] is None:
-        rest.pop(0)
-    if rest and not isinstance(rest[0], bool):
-        given = rest.pop(0)
-        dtype = dtype if given is None else given
-    if len(rest) > 2 or not all(isinstance(flag, bool) for flag in rest):
-        raise TypeError(f"to() received an invalid combination of arguments: {args}")
-    if len(rest) == 2:
-        copy = rest[1]
-    wanted = None if dtype is None else numpy_dtype("to", dtype)
-    return convert(self, device, wanted, copy)
-
-
-def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """``self.to(other.device, other.dtype)``."""
-    return convert(self, other.device, other.array.dtype)
-
-
-def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
-    """In host memory: itself if it is there."""
-    del memory_format
-    return convert(self, "cpu", None)
-
-
-def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
-    """On a GPU; an error in one sentence if there is none."""
-    del non_blocking
-    return convert(self, "cuda" if device is None else device, None)
-
-
-def _to_dtype(name: str) -> Callable[..., Tensor]:
-    numpy_type = dtypes.as_numpy_dtype(name)
-
-    def method(self: Tensor, memory_format: Any = None) -> Tensor:
-        del memory_format
-        return convert(self, None, numpy_type)
-
-    method.__name__ = method.__qualname__ = name
-    method.__doc__ = f"As {numpy_type}: itself if it is of that dtype."
-    return method
-
-
-def is_pinned(self: Tensor) -> bool:
-    """False: host memory is never pinned here."""
-    del self
-    return False
-
-
-def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """Itself: only copies to a GPU would gain from pinned memory."""
-    del device
-    return self
-
-
-def reversed_dims(self: Tensor) -> Tensor:
-    """``x.T``: the dimensions in reverse order (a view)."""
-    if self.array.ndim not in (0, 2):
-        warnings.warn(
-            "The use of x.T on tensors of dimension other than 2 is deprecated: use x.mT to"
-            " transpose batches of matrices, x.permute(...) to reverse the dimensions.",
-            UserWarning,
-            stacklevel=2,
-        )
-    return permute(self, *range(self.array.ndim)[::-1]) if self.array.ndim else self
-
-
-def matrix_transpose(self: Tensor) -> Tensor:
-    """``x.mT``: the last two dimensions exchanged (a view)."""
-    if self.array.ndim < 2:
-        raise RuntimeError(
-            "tensor.mT is only supported on matrices or batches of matrices. Got"
-            f" {self.array.ndim}-D tensor."
-        )
-    return transpose(self, -2, -1)
-
-
-def adjoint(self: Tensor) -> Tensor:
-    """``x.H``: the transpose of a matrix (there are no complex numbers here)."""
-    if self.array.ndim not in (0, 2):
-        raise RuntimeError(
-            f"tensor.H is only supported on matrices (2-D tensors). Got {self.array.ndim}-D tensor."
-        )
-    return t(self)
-
-
-_DTYPE_METHODS = {
-    "float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32",
-    "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool",
-}  # fmt: skip
-
 ONLY_METHODS: dict[str, Any] = {
     "size": size, "stride": stride, "dim": lambda self: int(self.array.ndim),
     "ndimension": lambda self: int(self.array.ndim), "nelement": numel,
     "element_size": lambda self: int(self.array.itemsize), "is_contiguous": is_contiguous,
     "data_ptr": data_ptr, "storage_offset": storage_offset,
-    "get_device": lambda self: -1 if self.device.type == "cpu" else self.device.index,
-    "is_pinned": is_pinned, "pin_memory": pin_memory,
     "item": item, "tolist": tolist, "__float__": to_float, "__int__": to_int,
     "__index__": to_index, "__bool__": is_nonzero, "__format__": format_tensor,
     "__reversed__": reverse, "__deepcopy__": deepcopy, "__copy__": shallow_copy,
     "__reduce_ex__": reduce, "numpy": numpy, "__array__": to_array, "__array_wrap__": wrap_array,
     "__dlpack__": dlpack, "__dlpack_device__": dlpack_device,
-    "to": to, "type_as": type_as, "cpu": cpu, "cuda": cuda,
-    **{name: _to_dtype(dtype) for name, dtype in _DTYPE_METHODS.items()},
 }  # fmt: skip
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
-    "T": reversed_dims, "mT": matrix_transpose, "H": adjoint, "mH": matrix_transpose,
-    "is_cuda": lambda self: self.device.type == "cuda",
-    "is_cpu": lambda self: self.device.type == "cpu",
     "itemsize": lambda self: int(self.array.itemsize),
     "nbytes": lambda self: int(self.array.nbytes),
 }  # fmt: skip

@@ -212,6 +212,37 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     return tuple(grids)
 
 
+def reversed_dims(self: Tensor) -> Tensor:
+    """``x.T``: the dimensions in reverse order (a view)."""
+    if self.array.ndim not in (0, 2):
+        warnings.warn(
+            "The use of x.T on tensors of dimension other than 2 is deprecated: use x.mT to"
+            " transpose batches of matrices, x.permute(...) to reverse the dimensions.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return permute(self, *range(self.array.ndim)[::-1]) if self.array.ndim else self
+
+
+def matrix_transpose(self: Tensor) -> Tensor:
+    """``x.mT``: the last two dimensions exchanged (a view)."""
+    if self.array.ndim < 2:
+        raise RuntimeError(
+            "tensor.mT is only supported on matrices or batches of matrices. Got"
+            f" {self.array.ndim}-D tensor."
+        )
+    return transpose(self, -2, -1)
+
+
+def adjoint(self: Tensor) -> Tensor:
+    """``x.H``: the transpose of a matrix (there are no complex numbers here)."""
+    if self.array.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self.array.ndim}-D tensor."
+        )
+    return t(self)
+
+
 def _in_place(fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The version of a view that changes the tensor's own shape and not its numbers."""
 
@@ -235,3 +266,10 @@ _VIEWS: dict[str, Callable[..., Tensor]] = {
     "swapaxes": transpose, "swapdims": transpose,
 }  # fmt: skip
 ONLY_METHODS: dict[str, Any] = {f"{name}_": _in_place(fn) for name, fn in _VIEWS.items()}
+
+PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
+    "T": reversed_dims,
+    "mT": matrix_transpose,
+    "H": adjoint,
+    "mH": matrix_transpose,
+}

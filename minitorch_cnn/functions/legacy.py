@@ -12,8 +12,8 @@ from ..dtypes import dtype as Dtype
 from ..size import Size
 from ..tensor import Array, Tensor
 from .arguments import as_size, empty, finish
+from .conversion import convert
 from .fromdata import array_from_data
-from .interop import convert
 
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
