@@ -89,22 +89,22 @@ def _max_pool2d(
         at = np.empty(OW, np.int32)  # counted from the window's first row, inside or not
         for oh in range(OH):
             start = oh * SH - PH
-            at[:] = -1
+            for ow in range(OW):
+                at[ow] = -1
             for kh in range(KH):
                 h = start + kh * DH
-                if h < 0 or h >= H:
-                    continue
-                for kw in range(KW):
-                    offset = kw * DW - PW
-                    first, last = _windows_inside(offset, SW, W, OW)
+                if 0 <= h < H:
+                    row = x[n, h]
+                    best = y[n, oh]
                     above = kh * DH * W
-                    # A stride that is written out lets LLVM load several windows at once.
-                    if SW == 1:
-                        _take_larger(x[n, h], y[n, oh], at, first, last, 1, offset, above)
-                    elif SW == 2:
-                        _take_larger(x[n, h], y[n, oh], at, first, last, 2, offset, above)
-                    else:
-                        _take_larger(x[n, h], y[n, oh], at, first, last, SW, offset, above)
+                    for kw in range(KW):
+                        offset = kw * DW - PW
+                        first, last = _windows_inside(offset, SW, W, OW)
+                        # The commonest stride, written out, lets LLVM load several windows at once.
+                        if SW == 2:
+                            _take_larger(row, best, at, first, last, 2, offset, above)
+                        else:
+                            _take_larger(row, best, at, first, last, SW, offset, above)
             for ow in range(OW):
                 inside = at[ow] >= 0
                 y[n, oh, ow] = y[n, oh, ow] if inside else lowest
