@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, contiguous, cpu_backend, empty
+from . import backend
+from .backend import Array, contiguous, empty
 from .jit import inline, kernel, prange
 
 PANEL = 256  # columns; a constant distance between rows lets LLVM prove that they do not overlap
@@ -278,7 +279,7 @@ def matmul(a: Array, b: Array) -> Array:
     if a.dtype == np.float16:
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
     M, K, N = a.shape[-2], a.shape[-1], b.shape[-1]
-    if cpu_backend == "numpy" or a.dtype.kind != "f" or M * K * N <= SMALL:
+    if backend.cpu_backend == "numpy" or a.dtype.kind != "f" or M * K * N <= SMALL:
         return np.matmul(a, b)
     if b.ndim == 2 and a.ndim > 2:
         rows = math.prod(a.shape[:-1])

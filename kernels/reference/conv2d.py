@@ -15,7 +15,7 @@ def forward(
     x: Array, weight: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int,
     bias: Array | None = None,
 ) -> Array:  # fmt: skip
-    """y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * (x under the tap)."""
+    """y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of weight[f, c, kh, kw] * x under the tap."""
     N, _, H, W = x.shape
     F, _, KH, KW = weight.shape
     OH = conv_output(H, KH, stride[0], padding[0], dilation[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,3 +41,8 @@ def assert_same_bits_at_any_thread_count(fn: Callable[[], Any]) -> None:
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+
+
+def interpreted() -> bool:
+    """Whether kernels run as plain Python loops here."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
