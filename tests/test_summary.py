@@ -29,7 +29,7 @@ def test_the_lecture_cnn_by_hand() -> None:
     # conv1 is followed by a pooling to 12x12 and a relu of that size.
     assert rows["conv1"].activation_bytes == 10 * 24 * 24 * 4
     assert [row.kind for row in s.rows] == [
-        "Conv2d", "MaxPool2d", "relu", "Conv2d", "MaxPool2d", "relu", "view", "Linear",
+        "Conv2d", "MaxPool2d", "relu", "Conv2d", "MaxPool2d", "relu", "reshape", "Linear",
         "log_softmax",
     ]  # fmt: skip
 
