@@ -281,9 +281,7 @@ def lerp(start: Array, end: Array, weight: Array, /) -> Any:
     """y = start + weight (end - start), computed from the nearer end."""
     shapes = [shape_of(x) for x in (start, end, weight)]
     step = end - start
-    y = np.where(
-        np.less(np.abs(weight), 0.5), start + weight * step, end - step * (1 - np.asarray(weight))
-    ).astype(start.dtype)
+    y = np.where(np.less(np.abs(weight), 0.5), start + weight * step, end - step * (1 - weight))
     return y, (
         lambda gy: sum_to(gy * (1 - weight), shapes[0]),
         lambda gy: sum_to(gy * weight, shapes[1]),

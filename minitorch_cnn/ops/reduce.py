@@ -46,7 +46,7 @@ def sum(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
 def nansum(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
     """y = the sum of the elements that are not NaN."""
     known, kept = ~np.isnan(x), kept_shape(x.shape, axes)
-    y = sum_along(np.asarray(np.where(known, x, 0)), axes, keepdims)
+    y = sum_along(np.where(known, x, 0), axes, keepdims)
     return y, (lambda gy: gy.reshape(kept) * known,)
 
 
@@ -54,7 +54,7 @@ def nansum(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
 def mean(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
     """y = the sum over the number of elements; NaN of none."""
     shape, kept, n = x.shape, kept_shape(x.shape, axes), count(x.shape, axes)
-    y = (sum_along(_wide(x), axes, keepdims) / np.float32(n)).astype(x.dtype)
+    y = (sum_along(_wide(x), axes, keepdims) / n).astype(x.dtype)
     return y, (lambda gy: np.broadcast_to((gy / n).reshape(kept), shape),)
 
 
@@ -62,10 +62,10 @@ def _variance(x: Array, axes: Axes, correction: float) -> tuple[Array, Array, fl
     """The variance (keepdims), the deviations from the mean, and the divisor."""
     n = count(x.shape, axes)
     wide = _wide(x)
-    deviation = wide - sum_along(wide, axes, True) / np.asarray(n, wide.dtype)
+    deviation = wide - sum_along(wide, axes, True) / n
     divisor = max(n - correction, 0.0)
     squares = sum_along(deviation * deviation, axes, True)
-    return squares / np.asarray(divisor, wide.dtype), deviation, divisor
+    return squares / divisor, deviation, divisor
 
 
 @op
@@ -90,7 +90,7 @@ def std(x: Array, /, *, axes: Axes, keepdims: bool = False, correction: float = 
     y = np.sqrt(y)
 
     def grad(gy: Array) -> Array:
-        slope = np.where(y == 0, 0, gy.reshape(kept) / (y * np.asarray(divisor, y.dtype)))
+        slope = np.where(y == 0, 0, gy.reshape(kept) / (y * divisor))
         return (slope * deviation).astype(dtype)
 
     return (y if keepdims else y.squeeze(axes)).astype(dtype), (grad,)
@@ -230,13 +230,13 @@ def cumprod(x: Array, /, *, axis: int) -> Any:
 @op
 def all(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
     """y = no element is zero; true of none."""
-    return np.asarray(x.all(axes, keepdims=keepdims)), ()
+    return x.all(axes, keepdims=keepdims), ()
 
 
 @op
 def any(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
     """y = some element is nonzero; false of none."""
-    return np.asarray(x.any(axes, keepdims=keepdims)), ()
+    return x.any(axes, keepdims=keepdims), ()
 
 
 @op

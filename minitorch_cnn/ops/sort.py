@@ -60,7 +60,7 @@ def argmin(x: Array, /, *, axis: int | None, keepdims: bool = False) -> Any:
 
 
 def _where_along(x: Array, method: str, axis: int | None, keepdims: bool) -> Array:
-    y = np.asarray(getattr(_rows(x), method)(axis, keepdims=keepdims))
+    y = getattr(_rows(x), method)(axis, keepdims=keepdims)
     return y.reshape(()) if x.ndim == 0 else y
 
 
