@@ -313,36 +313,34 @@ def gelu_grad(x: Array, gy: Array, gx: Array) -> None:
 
 
 def _gelu_tanh_numpy(x: Array, y: Array) -> None:
-    c = x.dtype.type(SQRT_2_OVER_PI)
-    np.multiply(0.5 * x, 1 + np.tanh(c * (x + GELU_CUBIC * x * x * x)), out=y)
+    c = x.dtype.type(2 * SQRT_2_OVER_PI)
+    np.multiply(x, _sigmoid_of(c * (x + GELU_CUBIC * x * x * x)), out=y)
 
 
 @kernel(numpy=_gelu_tanh_numpy)
 def gelu_tanh(x: Array, y: Array) -> None:
-    """y = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), close to gelu."""
+    """y = x / 2 (1 + tanh(u)) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     T = x.dtype.type
     for i in prange(x.size):
         v = x[i]
-        t = _tanh(T(SQRT_2_OVER_PI) * (v + T(GELU_CUBIC) * v * v * v))
-        y[i] = T(0.5) * v * (T(1) + t)
+        y[i] = v * _sigmoid(T(2 * SQRT_2_OVER_PI) * (v + T(GELU_CUBIC) * v * v * v))
 
 
 def _gelu_tanh_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
-    c = x.dtype.type(SQRT_2_OVER_PI)
-    t = np.tanh(c * (x + GELU_CUBIC * x * x * x))
-    slope = 0.5 * x * (1 - t * t) * c * (1 + 3 * GELU_CUBIC * x * x)
-    np.multiply(gy, 0.5 * (1 + t) + slope, out=gx)
+    c = x.dtype.type(2 * SQRT_2_OVER_PI)
+    s = _sigmoid_of(c * (x + GELU_CUBIC * x * x * x))
+    np.multiply(gy, s + x * s * (1 - s) * c * (1 + 3 * GELU_CUBIC * x * x), out=gx)
 
 
 @kernel(numpy=_gelu_tanh_grad_numpy)
 def gelu_tanh_grad(x: Array, gy: Array, gx: Array) -> None:
-    """gx = gy ((1 + t) / 2 + x / 2 (1 - t^2) t'), t = tanh(...) of :func:`gelu_tanh`."""
+    """gx = gy (s + x s (1 - s) 2 u'), s = sigmoid(2 u) as in :func:`gelu_tanh`."""
     T = x.dtype.type
     for i in prange(x.size):
         v = x[i]
-        t = _tanh(T(SQRT_2_OVER_PI) * (v + T(GELU_CUBIC) * v * v * v))
-        inner = T(SQRT_2_OVER_PI) * (T(1) + T(3 * GELU_CUBIC) * v * v)
-        gx[i] = gy[i] * (T(0.5) * (T(1) + t) + T(0.5) * v * (T(1) - t * t) * inner)
+        s = _sigmoid(T(2 * SQRT_2_OVER_PI) * (v + T(GELU_CUBIC) * v * v * v))
+        slope = T(2 * SQRT_2_OVER_PI) * (T(1) + T(3 * GELU_CUBIC) * v * v)
+        gx[i] = gy[i] * (s + v * s * (T(1) - s) * slope)
 
 
 def _softplus_numpy(x: Array, y: Array, beta: float, threshold: float) -> None:

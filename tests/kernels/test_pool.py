@@ -122,9 +122,10 @@ def test_the_lectures_average_pool(backend: str) -> None:
     window = pool.kernel_ranges(5, 3, 1, 0, 3)
     with using(backend):
         y = pool.mean_ranges(np.array([x], np.float32), window, window, np.array(9))
-    assert np.round(y, 1).tolist() == np.float32(
-        [[[1.7, 1.7, 1.7], [1.0, 1.2, 1.8], [1.1, 0.8, 1.3]]]
-    ).tolist()
+    assert (
+        np.round(y, 1).tolist()
+        == np.float32([[[1.7, 1.7, 1.7], [1.0, 1.2, 1.8], [1.1, 0.8, 1.3]]]).tolist()
+    )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
