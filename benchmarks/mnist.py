@@ -1,13 +1,16 @@
-"""How well and how fast do the lecture's networks learn MNIST? Three seeds each, the lecture's
-settings (9 epochs, batch 64, SGD lr 0.01 momentum 0.5), with standardised pixels and, for the CNN,
-also with pixels in 0..1 as in the lecture.
+"""How well and how fast do the lecture's networks learn MNIST?
+
+Three seeds each, the lecture's settings (9 epochs, batch 64, SGD lr 0.01
+momentum 0.5), with standardised pixels and, for the CNN, also with pixels in 0..1 as in the
+lecture.
 
     python benchmarks/mnist.py                    # trains, about half an hour on 2 cores
     python benchmarks/mnist.py --models cnn       # only one network
     python benchmarks/mnist.py --report           # only redraws the table and the figure
 
-Each run is ``minitorch-cnn train`` in a process of its own. Writes results/mnist-<model>-<seed>.json,
-results/mnist.png, and the table in the README between its markers.
+Each run is ``minitorch-cnn train`` in a process of its own. Writes
+results/mnist-<model>-<seed>.json and results/mnist.png, and the table in the README between its
+markers.
 """
 
 from __future__ import annotations

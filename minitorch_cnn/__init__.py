@@ -19,20 +19,23 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import methods  # noqa: F401  (attaches the methods to Tensor)
+from . import (
+    dtypes,
+    functions,
+    methods,  # noqa: F401  (attaches the methods to Tensor)
+    settings,
+)
 from .device import device
 from .dtypes import (
     double,
     dtype,
     finfo,
-    float,
     float16,
     float32,
     float64,
     get_default_dtype,
     half,
     iinfo,
-    int,
     int8,
     int16,
     int32,
@@ -42,7 +45,6 @@ from .dtypes import (
     short,
     uint8,
 )
-from .dtypes import bool_ as bool
 from .functions import *
 from .random import (
     Generator,
@@ -64,6 +66,7 @@ from .tensor import (
     no_grad,
     set_grad_enabled,
 )
+
 from . import accelerator, autograd, backends, cuda, linalg, nn, optim, random, utils, version  # isort: skip
 from .nn.functional import (
     adaptive_avg_pool1d,
@@ -96,6 +99,28 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from . import datasets, models, tools, transforms
+
+# dtypes that share their names with Python's types: attributes, but not part of ``import *``.
+float = dtypes.float32
+int = dtypes.int32
+bool = dtypes.bool_
+
+__all__ = [
+    "Generator", "Size", "Tensor", "__version__", "accelerator", "adaptive_avg_pool1d",
+    "alpha_dropout", "autograd", "avg_pool1d", "backends", "batch_norm",
+    "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d",
+    "conv_transpose1d", "conv_transpose2d", "cosine_similarity", "cuda", "datasets",
+    "default_generator", "device", "double", "dropout", "dtype", "embedding", "enable_grad",
+    "finfo", "float16", "float32", "float64", "get_default_dtype", "get_rng_state", "group_norm",
+    "half", "iinfo", "inference_mode", "initial_seed", "instance_norm", "int8", "int16", "int32",
+    "int64", "is_grad_enabled", "is_inference_mode_enabled", "kl_div", "layer_norm", "linalg",
+    "load", "long", "manual_seed", "max_pool1d", "max_pool2d", "models", "nn", "no_grad", "optim",
+    "pixel_shuffle", "pixel_unshuffle", "random", "save", "seed", "selu", "set_default_dtype",
+    "set_grad_enabled", "set_rng_state", "short", "threshold", "tools", "transforms", "uint8",
+    "utils", "version",
+]  # fmt: skip
+__all__ += functions.__all__
+__all__ += settings.__all__
 
 _LAZY = ("datasets", "models", "tools", "transforms")
 _NOT_OURS = {

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 try:
     import typer
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Table
 except ImportError as error:
     raise SystemExit(
@@ -114,7 +120,9 @@ def train(
     seed: Annotated[int, typer.Option(help="seed of weights and shuffling")] = 1,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")] = "cpu",
     data_dir: Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")] = None,
-    checkpoint_dir: Annotated[Path, typer.Option(help="where checkpoints go")] = Path("checkpoints"),
+    checkpoint_dir: Annotated[Path, typer.Option(help="where checkpoints go")] = Path(
+        "checkpoints"
+    ),
     resume: Annotated[bool, typer.Option("--resume", help="continue the latest run")] = False,
     threads: Annotated[int | None, typer.Option(help="CPU threads [default: all]")] = None,
     normalize: Annotated[

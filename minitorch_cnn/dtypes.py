@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class dtype:
         return self.numpy.kind in "fi"
 
     @property
-    def itemsize(self) -> int:
+    def itemsize(self) -> builtins.int:
         return self.numpy.itemsize
 
     def __repr__(self) -> str:
@@ -86,6 +87,7 @@ def as_numpy_dtype(value: Any) -> np.dtype[Any]:
 
 
 def get_default_dtype() -> dtype:
+    """The dtype of Python floats, and of ``zeros``, ``randn``, ... unless told."""
     return _default
 
 

@@ -76,8 +76,8 @@ def test_predict_reads_plain_scanned_and_inverted_digits(checkpoint: Path, tmp_p
         Image.fromarray(digit).save(tmp_path / "plain.png")
         Image.fromarray(255 - digit).save(tmp_path / "inverted.png")
         Image.fromarray(page).convert("RGB").save(tmp_path / "scan.jpg", quality=95)
-        names = ["plain.png", "inverted.png", "scan.jpg"]
-        result = runner.invoke(app, ["predict", str(checkpoint), *(str(tmp_path / n) for n in names)])
+        files = [str(tmp_path / name) for name in ("plain.png", "inverted.png", "scan.jpg")]
+        result = runner.invoke(app, ["predict", str(checkpoint), *files])
         assert result.exit_code == 0, result.output
         answers = re.findall(r"\.(?:png|jpg): (\d)$", result.output, re.MULTILINE)
         assert len(answers) == 3

@@ -70,7 +70,8 @@ class InceptionA(nn.Module):
         branch_pool = F.avg_pool2d(x, kernel_size=3, stride=1, padding=1)
         branch_pool = self.branch_pool(branch_pool)
 
-        return torch.cat([branch1x1, branch5x5, branch3x3dbl, branch_pool], 1)
+        outputs = [branch1x1, branch5x5, branch3x3dbl, branch_pool]
+        return cast("Tensor", torch.cat(outputs, 1))
 
 
 class InceptionNet(nn.Module):

@@ -20,8 +20,8 @@ def facts() -> list[tuple[str, str]]:
         ("Python", f"{platform.python_version()} ({platform.system()}, {platform.machine()})"),
         ("NumPy", np.__version__),
     ]
-    for name in ("numba", "llvmlite", "pillow", "safetensors", "torch"):
-        rows.append((name, _version(name)))
+    packages = ("numba", "llvmlite", "pillow", "safetensors", "torch")
+    rows.extend((name, _version(name)) for name in packages)
     rows.append(("CPU kernels", backend.cpu_backend))
     rows.append(
         ("threads", f"{backend.get_num_threads()} of {backend.available_cores()} cores available")
@@ -47,9 +47,9 @@ def _version(name: str) -> str:
 def _cache() -> str:
     if backend.cpu_backend != "numba":
         return "unused"
-    from ..kernels import jit
+    from ..kernels import cache
 
-    directory = jit.cache_directory()
+    directory = cache.directory()
     if directory is None:
         return "no writable directory: kernels are compiled anew in each process"
     files = [p for p in directory.rglob("*") if p.is_file()]
@@ -58,14 +58,14 @@ def _cache() -> str:
 
 
 def _layer() -> str:
-    import numba
+    from numba.np.ufunc.parallel import threading_layer
 
-    x = np.zeros(1 << 16, np.float32)
     from ..kernels import elementwise
 
-    elementwise.relu(x)
+    x = np.zeros(1 << 20, np.float32)
+    elementwise.relu(x, np.empty_like(x))
     try:
-        return str(numba.threading_layer())
+        return str(threading_layer())  # type: ignore[no-untyped-call]
     except ValueError:
         return "not started (one thread)"
 

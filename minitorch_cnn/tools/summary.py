@@ -7,7 +7,7 @@ without a layer (``F.relu``) is counted too.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +19,9 @@ from ..tensor import Array, Tensor, no_grad, watch
 
 # Multiply-accumulates of an op, from the shapes of its inputs and output. Every other op has none:
 # it is counted in FLOPs alone, as one per output element.
-_MACS = {
+_MACS: dict[str, Callable[[Sequence[Any], Array], int]] = {
     "conv2d": lambda x, y: y.size * math.prod(x[1].shape[1:]),
-    "conv_transpose2d": lambda x, y: x[0].size * math.prod(x[1].shape[1:]),
+    "conv_transpose2d": lambda x, _: x[0].size * math.prod(x[1].shape[1:]),
     "conv1d": lambda x, y: y.size * math.prod(x[1].shape[1:]),
     "linear": lambda x, y: y.size * x[0].shape[-1],
     "matmul": lambda x, y: y.size * x[0].shape[-1],
@@ -97,12 +97,15 @@ class Summary:
 
         rule = "-" * len(line(heads))
         body = [line(row) for row in cells]
+        counts = (
+            f"parameters {self.parameters:,} (trainable {self.trainable:,}), buffers"
+            f" {self.buffers:,}"
+        )
         return "\n".join([
             f"{self.model}, input {' x '.join(map(str, self.input))}",
             line(heads), rule, *body[:-1], rule, body[-1],
-            f"parameters: {self.parameters:,} ({self.trainable:,} trainable), buffers: "
-            f"{self.buffers:,}. A MAC is one multiply and one add: 2 FLOPs; other ops count one"
-            " FLOP per output element.",
+            counts,
+            "1 MAC = 1 multiply and 1 add = 2 FLOPs; other ops count 1 FLOP per output element",
         ])  # fmt: skip
 
 

@@ -23,7 +23,6 @@ from .. import datasets, models, nn, transforms
 from ..nn import functional as F
 from ..utils.data import DataLoader
 
-
 # Mean and standard deviation of MNIST's training pixels.
 NORMALIZE = transforms.Normalize((0.1307,), (0.3081,))
 
@@ -72,7 +71,9 @@ class Result:
 class Report(Protocol):
     """How a run shows itself (lines, or a progress bar)."""
 
-    def batch(self, epoch: int, index: int, size: int, batches: int, images: int, loss: float) -> None:
+    def batch(
+        self, epoch: int, index: int, size: int, batches: int, images: int, loss: float
+    ) -> None:
         """After each training batch."""
 
     def epoch(self, result: Result) -> None:
@@ -163,13 +164,13 @@ class Run:
         return True
 
     def _train_epoch(
-        self, train: DataLoader, report: Report, stop: Callable[[], bool]
+        self, train: DataLoader[Any], report: Report, stop: Callable[[], bool]
     ) -> bool:
         self.network.train()
         assert train.generator is not None
         train.generator.manual_seed(self.options.seed * 1_000_003 + self.epoch)
         started = time.perf_counter() - self.seconds
-        batches, images = len(train), len(train.dataset)
+        batches, images = len(train), len(train.dataset)  # type: ignore[arg-type]
         for index, (data, target) in enumerate(train):
             if index < self.batches_done:
                 continue
@@ -193,7 +194,7 @@ class Run:
         return True
 
 
-def loaders(options: Options) -> tuple[DataLoader, DataLoader]:
+def loaders(options: Options) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """MNIST's training batches (reshuffled each epoch) and test batches."""
     steps: list[Any] = [transforms.ToTensor()]
     if options.normalize:
@@ -209,7 +210,7 @@ def loaders(options: Options) -> tuple[DataLoader, DataLoader]:
     )
 
 
-def evaluate(network: nn.Module, test: DataLoader, device: str) -> tuple[float, int, int]:
+def evaluate(network: nn.Module, test: DataLoader[Any], device: str) -> tuple[float, int, int]:
     """Mean loss per image, number of right answers, number of images."""
     network.eval()
     loss, correct, total = 0.0, 0, 0
@@ -280,7 +281,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
 
-    previous: dict[int, Any] = {}
+    previous: dict[signal.Signals, Any] = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             # Only the main thread may set handlers; elsewhere a run cannot be asked to stop.
@@ -288,5 +289,5 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
                 previous[number] = signal.signal(number, ask)
         yield lambda: asked
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for restored, handler in previous.items():
+            signal.signal(restored, handler)
