@@ -73,7 +73,7 @@ class Generator:
             )
         tag, seed, *words = _STATE.unpack(packed)
         position, has_uint32, uinteger = words[10:]
-        # NumPy reads its buffer at this position unchecked.
+        # Drawing never leaves other values here: bytes of another origin are not taken for a state.
         if tag != _TAG or position > 4 or has_uint32 > 1:
             raise RuntimeError("invalid RNG state: these bytes did not come from get_state()")
         fresh = np.random.Philox(0)

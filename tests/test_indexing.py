@@ -318,6 +318,18 @@ def test_repeated_indices_add_up_in_the_gradient() -> None:
         assert_same(ours.grad, theirs.grad, rtol=1e-12, atol=1e-12)
 
 
+def test_one_element_named_from_the_front_and_from_the_back() -> None:
+    x = mt.zeros(3, 2, requires_grad=True)
+    x[[-1, 2, 0]].sum().backward()
+    assert x.grad.tolist() == [[1, 1], [0, 0], [2, 2]]
+
+
+@pytest.mark.parametrize("index", [5, -3, [5], [0, -3], (0, [7])])
+def test_errors_name_the_dimension_and_its_size(index: Any) -> None:
+    with pytest.raises(IndexError, match=r"out of bounds for dimension \d with size [23]"):
+        mt.zeros(2, 3)[index]
+
+
 def test_repeated_indices_sum_in_the_same_order_every_time() -> None:
     index = mt.from_numpy(np.random.default_rng(0).integers(0, 3, 50_000))
     weights = mt.from_numpy(np.random.default_rng(1).standard_normal(50_000).astype(np.float32))

@@ -279,6 +279,15 @@ def test_a_damaged_state_is_refused_and_changes_nothing(garbage: bytes, at: int)
         mt.rand(5, generator=g)  # whatever was accepted can be drawn from
 
 
+@pytest.mark.parametrize("byte", [0, -6, -5])
+def test_a_state_with_one_impossible_byte_is_refused(byte: int) -> None:
+    g = mt.Generator()
+    state = g.get_state()
+    state[byte] = 9  # the tag, the position in the buffer, the flag of a half-used word
+    with pytest.raises(RuntimeError, match="invalid RNG state"):
+        g.set_state(state)
+
+
 def test_generators_pickle_with_their_position() -> None:
     g = mt.Generator().manual_seed(3)
     mt.rand(5, generator=g)
