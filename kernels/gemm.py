@@ -286,7 +286,9 @@ def matmul(a: Array, b: Array) -> Array:
         return matmul(a.reshape(rows, K), b).reshape(*a.shape[:-1], N)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = empty((*batch, M, N), a, op="matmul")
-    if c.size:
+    if K == 0:
+        c[...] = 0
+    elif c.size:
         images = math.prod(batch)
         if a.ndim > 2:
             a = np.broadcast_to(a, (*batch, M, K)).reshape(images, M, K)
