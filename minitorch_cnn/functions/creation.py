@@ -16,6 +16,7 @@ import numpy as np
 from ..dtypes import get_default_dtype
 from ..memory import check_allocation
 from ..tensor import Array, Tensor
+from . import arguments
 from .arguments import (
     as_int,
     as_size,
@@ -24,9 +25,6 @@ from .arguments import (
     finish,
     number_array,
     numpy_dtype,
-)
-from .arguments import (
-    empty as empty_array,
 )
 from .fromdata import array_from_data, array_from_numpy
 
@@ -143,7 +141,7 @@ def empty(
 ) -> Tensor:
     """A tensor whose numbers are whatever the memory held."""
     shape, wanted = _plan("empty", size, dtype, kwargs)
-    return finish(empty_array("empty", shape, wanted), device, requires_grad)
+    return finish(arguments.empty("empty", shape, wanted), device, requires_grad)
 
 
 def full(
@@ -159,7 +157,7 @@ def full(
         raise TypeError(f"full(): argument 'size' must be tuple of ints, not {type(size).__name__}")
     shape, value = as_size("full", (size,)), _number("full", fill_value)
     wanted = numpy_dtype("full", dtype, _dtype_of_number(value))
-    y = empty_array("full", shape, wanted)
+    y = arguments.empty("full", shape, wanted)
     y[...] = number_array(value, wanted)
     return finish(y, device, requires_grad)
 

@@ -337,24 +337,3 @@ def argwhere(input: Tensor) -> Tensor:
     """``nonzero(input)``: one row of indices per element."""
     rows: Tensor = nonzero(input)
     return rows
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Class numbers (...) as int64 rows (..., num_classes) of zeros with a one; -1: as many as
-    the largest needs.
-    """
-    classes = check_tensor("one_hot", tensor, "tensor").array
-    if classes.dtype != np.dtype(np.int64):
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if classes.size == 0 and num_classes <= 0:
-        raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    if classes.size and classes.min() < 0:
-        raise RuntimeError(f"Class values must be non-negative, got {int(classes.min())}")
-    count = int(classes.max()) + 1 if num_classes == -1 else num_classes
-    if classes.size and classes.max() >= count:
-        raise RuntimeError(
-            f"Class values must be smaller than num_classes, got {int(classes.max())} for {count}"
-        )
-    y = np.zeros((*classes.shape, count), np.int64)
-    np.put_along_axis(y, classes[..., None], 1, -1)
-    return Tensor._wrap(y)
