@@ -305,7 +305,7 @@ class Tensor:
             )
         check_history(f"{fn.__name__}_", (self,))  # of the snapshot, the op could not tell
         # Memory that nobody else can see needs no snapshot: the result takes its place.
-        alone = self.array.base is None and sys.getrefcount(self.array) == 2
+        alone = self._is_alone()
         before = Tensor._wrap(self.array if alone else self.array.copy(), self.requires_grad)
         before.grad_fn = self.grad_fn
         result = fn(before, *args, **kwargs)
@@ -354,6 +354,20 @@ class Tensor:
             )
         self.array[...] = y
         self._counter[0] += 1
+
+    def _is_alone(self) -> bool:
+        """Whether only this tensor refers to its array, and only that array to its memory.
+
+        The counts are of the one true reference and of the argument itself.
+        """
+        return sys.getrefcount(self.array) == 2 and (
+            self.array.base is None
+            or (
+                type(self.array.base) is type(self.array)
+                and self.array.base.base is None
+                and sys.getrefcount(self.array.base) == 2
+            )
+        )
 
     def _is_view_of_leaf(self) -> bool:
         node: Node | Tensor | None = self.grad_fn
