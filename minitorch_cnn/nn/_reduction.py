@@ -24,10 +24,14 @@ def legacy_get_string(
     return name
 
 
-def chosen(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    """The reduction of a function that takes all three arguments."""
+def chosen(
+    reduction: str, size_average: bool | None = None, reduce: bool | None = None, *, also: str = ""
+) -> str:
+    """The reduction of a function that takes all three arguments; ``also`` is one more choice."""
     if size_average is not None or reduce is not None:
         return legacy_get_string(size_average, reduce, stacklevel=4)
+    if reduction not in ("none", "mean", "sum") and (not also or reduction != also):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction
 
 
@@ -35,8 +39,4 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     """``loss`` (one number per element) as a mean, a sum or itself."""
     if reduction == "none":
         return loss
-    if reduction == "mean":
-        return loss.mean()
-    if reduction == "sum":
-        return loss.sum()
-    raise ValueError(f"{reduction} is not a valid value for reduction")
+    return loss.mean() if reduction == "mean" else loss.sum()

@@ -20,7 +20,7 @@ def max_unpool(x: Array, /, *, indices: Array, size: tuple[int, ...]) -> Any:
     lead = x.shape[: x.ndim - len(size)]
     cells = math.prod(size)
     rows = math.prod(lead)
-    flat = indices.reshape(rows, -1)
+    flat = indices.reshape(rows, math.prod(indices.shape[len(lead) :]))
     if flat.size and not 0 <= flat.min() <= flat.max() < cells:
         raise RuntimeError(
             f"max_unpool: Found an invalid max index: {flat.min()} or {flat.max()} is outside the"

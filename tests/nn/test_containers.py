@@ -1,4 +1,4 @@
-"""Sequential, ModuleList, ModuleDict, ParameterList and ParameterDict, step by step with PyTorch."""
+"""Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict: each step as in PyTorch."""
 
 from __future__ import annotations
 

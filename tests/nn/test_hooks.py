@@ -73,7 +73,7 @@ def test_forward_hooks_change_arguments_and_results(lib: Any) -> None:
         assert number(m(x)) == 0
     assert number(m(x)) == 3
     m.register_forward_pre_hook(lambda module, args, kwargs: args, with_kwargs=True)
-    with pytest.raises(RuntimeError, match="tuple of \\(new_args, new_kwargs\\)|tuple"):
+    with pytest.raises(RuntimeError, match="must return None or a tuple"):
         m(x)
 
 

@@ -115,7 +115,9 @@ def test_fixed_values() -> None:
         mine = getattr(init, fill)(blank(3, 5), *args)
         want = getattr(torch.nn.init, fill)(torch.empty(3, 5), *args)
         np.testing.assert_array_equal(mine.array, want.numpy())
-    for shape, groups in (((6, 4, 3), 1), ((6, 2, 3, 5), 3), ((4, 6, 3, 4), 2), ((4, 2, 3, 3, 3), 1)):
+    for shape, groups in (
+        ((6, 4, 3), 1), ((6, 2, 3, 5), 3), ((4, 6, 3, 4), 2), ((4, 2, 3, 3, 3), 1),
+    ):  # fmt: skip
         mine = init.dirac_(blank(*shape), groups)
         np.testing.assert_array_equal(
             mine.array, torch.nn.init.dirac_(torch.empty(shape), groups).numpy()

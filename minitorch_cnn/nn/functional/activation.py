@@ -172,7 +172,7 @@ def softmax(
 ) -> Tensor:
     """e^x / sum(e^x) along ``dim``, computed without overflow; ``dtype`` casts x first."""
     dim = _implicit_dim("softmax", input, _stacklevel) if dim is None else dim
-    return ops.softmax(_cast(input, dtype), dim=dim)
+    return ops.softmax(_cast("softmax", input, dtype), dim=dim)
 
 
 def softmin(
@@ -180,7 +180,7 @@ def softmin(
 ) -> Tensor:
     """softmax(-x) along ``dim``."""
     dim = _implicit_dim("softmin", input, _stacklevel) if dim is None else dim
-    return ops.softmax(-_cast(input, dtype), dim=dim)
+    return ops.softmax(-_cast("softmin", input, dtype), dim=dim)
 
 
 def log_softmax(
@@ -188,11 +188,11 @@ def log_softmax(
 ) -> Tensor:
     """x - log(sum(e^x)) along ``dim``, computed without overflow; ``dtype`` casts x first."""
     dim = _implicit_dim("log_softmax", input, _stacklevel) if dim is None else dim
-    return ops.log_softmax(_cast(input, dtype), dim=dim)
+    return ops.log_softmax(_cast("log_softmax", input, dtype), dim=dim)
 
 
-def _cast(input: Any, dtype: Any) -> Tensor:
-    x = check_tensor("softmax", input)
+def _cast(name: str, input: Any, dtype: Any) -> Tensor:
+    x = check_tensor(name, input)
     return x if dtype is None else to_dtype(x, as_numpy_dtype(dtype))
 
 

@@ -9,17 +9,8 @@ from ...ops import conv as ops
 from ...tensor import Tensor
 
 
-def _unbatched(name: str, input: Any, weight: Any, ndim: int) -> tuple[Tensor, bool]:
-    """The input with N in front, and whether N was missing."""
-    x, w = check_tensor(name, input), check_tensor(name, weight, "weight")
-    if x.array.ndim == ndim - 1:
-        return x.unsqueeze(0), True
-    if x.array.ndim != ndim:
-        raise RuntimeError(
-            f"{name}(): Expected {ndim - 1}D (unbatched) or {ndim}D (batched) input, but got input"
-            f" of size: {list(x.shape)} for a weight of {list(w.shape)}"
-        )
-    return x, False
+def _pair(name: str, input: Any, weight: Any) -> tuple[Tensor, Tensor]:
+    return check_tensor(name, input), check_tensor(name, weight, "weight")
 
 
 def conv2d(
@@ -38,11 +29,10 @@ def conv2d(
     Output channels see the input channels of their group only. RuntimeError for shapes that do not
     fit. Cost: N F OH OW (C/groups) KH KW multiply-adds.
     """
-    x, single = _unbatched("conv2d", input, weight, 4)
-    y = ops.conv2d(
-        x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+    x, w = _pair("conv2d", input, weight)
+    return ops.conv2d(
+        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
-    return y.squeeze(0) if single else y
 
 
 def conv1d(
@@ -55,11 +45,10 @@ def conv1d(
     groups: int = 1,
 ) -> Tensor:
     """conv2d of signals: (N, C, L) or (C, L) with weight (F, C/groups, K)."""
-    x, single = _unbatched("conv1d", input, weight, 3)
-    y = ops.conv1d(
-        x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
+    x, w = _pair("conv1d", input, weight)
+    return ops.conv1d(
+        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
-    return y.squeeze(0) if single else y
 
 
 def conv_transpose2d(
@@ -77,12 +66,11 @@ def conv_transpose2d(
     x (N, C, H, W) or (C, H, W), w (C, F/groups, KH, KW): y (N, F, OH, OW) with
     OH = (H - 1) S - 2P + D (KH - 1) + output_padding + 1.
     """
-    x, single = _unbatched("conv_transpose2d", input, weight, 4)
-    y = ops.conv_transpose2d(
-        x, weight, bias, stride=stride, padding=padding, output_padding=output_padding,
-        groups=groups, dilation=dilation,
+    x, w = _pair("conv_transpose2d", input, weight)
+    return ops.conv_transpose2d(
+        x, w, bias, stride=stride, padding=padding, output_padding=output_padding, groups=groups,
+        dilation=dilation,
     )  # fmt: skip
-    return y.squeeze(0) if single else y
 
 
 def conv_transpose1d(
@@ -96,28 +84,31 @@ def conv_transpose1d(
     dilation: Any = 1,
 ) -> Tensor:
     """conv_transpose2d of signals: (N, C, L) or (C, L) with weight (C, F/groups, K)."""
-    x, single = _unbatched("conv_transpose1d", input, weight, 3)
+    x, w = _pair("conv_transpose1d", input, weight)
+    if x.ndim not in (2, 3) or w.ndim != 3:
+        raise RuntimeError(
+            f"conv_transpose1d(): expected input (N, C, L) or (C, L) and weight (C, F/groups, K),"
+            f" got {list(x.shape)} and {list(w.shape)}"
+        )
 
     def along_width(value: Any, other: int) -> tuple[int, Any]:
         return other, value[0] if isinstance(value, (tuple, list)) else value
 
-    y = ops.conv_transpose2d(
-        x.unsqueeze(2), weight.unsqueeze(2), bias, stride=along_width(stride, 1),
+    return ops.conv_transpose2d(
+        x.unsqueeze(-2), w.unsqueeze(2), bias, stride=along_width(stride, 1),
         padding=along_width(padding, 0), output_padding=along_width(output_padding, 0),
         groups=groups, dilation=along_width(dilation, 1),
-    ).squeeze(2)  # fmt: skip
-    return y.squeeze(0) if single else y
+    ).squeeze(-2)  # fmt: skip
 
 
 def unfold(
     input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """The windows of a convolution as columns: (N, C, H, W) -> (N, C KH KW, OH OW)."""
-    x, single = _unbatched("unfold", input, input, 4)
-    y = ops.unfold(
-        x, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride
-    )
-    return y.squeeze(0) if single else y
+    return ops.unfold(
+        check_tensor("unfold", input), kernel_size=kernel_size, dilation=dilation,
+        padding=padding, stride=stride,
+    )  # fmt: skip
 
 
 def fold(
@@ -129,9 +120,7 @@ def fold(
     stride: Any = 1,
 ) -> Tensor:
     """Columns added up where they came from: (N, C KH KW, OH OW) -> (N, C, H, W)."""
-    x, single = _unbatched("fold", input, input, 3)
-    y = ops.fold(
-        x, output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding,
-        stride=stride,
+    return ops.fold(
+        check_tensor("fold", input), output_size=output_size, kernel_size=kernel_size,
+        dilation=dilation, padding=padding, stride=stride,
     )  # fmt: skip
-    return y.squeeze(0) if single else y

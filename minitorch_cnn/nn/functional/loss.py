@@ -16,15 +16,6 @@ from ...ops import loss as ops
 from ...tensor import Tensor
 from .._reduction import chosen, reduced
 
-_REDUCTIONS = ("none", "mean", "sum")
-
-
-def _reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
-    reduction = chosen(reduction, size_average, reduce)
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"{reduction} is not a valid value for reduction")
-    return reduction
-
 
 def nll_loss(
     input: Tensor,
@@ -40,7 +31,7 @@ def nll_loss(
     y is int64 (or uint8). 'mean' divides by the sum of the weights w[y]; targets equal to
     ``ignore_index`` count for nothing; with nothing to count the mean is NaN.
     """
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = chosen(reduction, size_average, reduce)
     x, y = check_tensor("nll_loss", input), check_tensor("nll_loss", target, "target")
     w = _check_classes("nll_loss", x, y, weight)
     return ops.nll_loss(
@@ -106,7 +97,7 @@ def cross_entropy(
     x's shape). ``label_smoothing`` e mixes them with 1/C: (1 - e) p + e / C. For classes 'mean' is
     as in :func:`nll_loss`; for probabilities it divides by the number of samples.
     """
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = chosen(reduction, size_average, reduce)
     x = check_tensor("cross_entropy", input)
     y = check_tensor("cross_entropy", target, "target")
     if not 0.0 <= label_smoothing <= 1.0:
@@ -167,17 +158,14 @@ def _pair(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def _weighted(name: str, loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    """Elementwise weights; 'mean' then divides by their sum."""
-    if weight is None:
-        return reduced(loss, reduction)
+def _weighted(name: str, loss: Tensor, weight: Tensor) -> Tensor:
+    """The loss of each element times its weight."""
     if weight.array.shape != loss.array.shape:
         raise ValueError(
             f"{name}: Weights and input must have the same size, got {list(weight.shape)} and"
             f" {list(loss.shape)}."
         )
-    total = (loss * weight).sum() if reduction != "none" else loss * weight
-    return total / weight.sum() if reduction == "mean" else total
+    return loss * weight
 
 
 def mse_loss(
@@ -188,11 +176,12 @@ def mse_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """(x - y)^2."""
-    reduction = _reduction(reduction, size_average, reduce)
+    """(x - y)^2. With ``weight`` per element, 'mean' divides by the sum of the weights."""
+    reduction = chosen(reduction, size_average, reduce)
     x, y = _pair("mse_loss", input, target)
     if weight is not None:
-        return _weighted("mse_loss", ops.mse_loss(x, y, reduction="none"), weight, reduction)
+        loss = _weighted("mse_loss", ops.mse_loss(x, y, reduction="none"), weight)
+        return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
     return ops.mse_loss(x, y, reduction=reduction)
 
 
@@ -204,11 +193,12 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """|x - y|. The gradient at 0 is 0."""
-    reduction = _reduction(reduction, size_average, reduce)
+    """|x - y|; the gradient at 0 is 0. ``weight`` as in :func:`mse_loss`."""
+    reduction = chosen(reduction, size_average, reduce)
     x, y = _pair("l1_loss", input, target)
     if weight is not None:
-        return _weighted("l1_loss", ops.l1_loss(x, y, reduction="none"), weight, reduction)
+        loss = _weighted("l1_loss", ops.l1_loss(x, y, reduction="none"), weight)
+        return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
     return ops.l1_loss(x, y, reduction=reduction)
 
 
@@ -221,7 +211,7 @@ def smooth_l1_loss(
     beta: float = 1.0,
 ) -> Tensor:
     """(x - y)^2 / (2 beta) where |x - y| < beta, |x - y| - beta / 2 elsewhere."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = chosen(reduction, size_average, reduce)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     x, y = _pair("smooth_l1_loss", input, target)
@@ -238,13 +228,13 @@ def huber_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """(x - y)^2 / 2 where |x - y| < delta, delta (|x - y| - delta / 2) elsewhere."""
-    _reduction(reduction, None, None)
+    chosen(reduction)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     x, y = _pair("huber_loss", input, target)
     if weight is not None:
         loss = ops.huber_loss(x, y, delta=float(delta), reduction="none")
-        return _weighted("huber_loss", loss, weight, reduction)
+        return reduced(_weighted("huber_loss", loss, weight), reduction)
     return ops.huber_loss(x, y, delta=float(delta), reduction=reduction)
 
 
@@ -257,7 +247,7 @@ def binary_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     """-(y log x + (1 - y) log(1 - x)) for probabilities x; each log counts as at least -100."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = chosen(reduction, size_average, reduce)
     x = check_tensor("binary_cross_entropy", input)
     y = check_tensor("binary_cross_entropy", target, "target")
     if x.array.shape != y.array.shape:
@@ -288,7 +278,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """binary_cross_entropy of sigmoid(x), without overflow; ``pos_weight`` multiplies y's part."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = chosen(reduction, size_average, reduce)
     x = check_tensor("binary_cross_entropy_with_logits", input)
     y = check_tensor("binary_cross_entropy_with_logits", target, "target")
     if x.array.shape != y.array.shape:
@@ -321,15 +311,13 @@ def kl_div(
     'batchmean' is the divergence: the sum divided by the number of rows. 'mean' divides by the
     number of elements.
     """
-    reduction = chosen(reduction, size_average, reduce)
+    reduction = chosen(reduction, size_average, reduce, also="batchmean")
     if reduction == "mean":
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             " 'batchmean' divides only by the batch size: that is the Kullback-Leibler divergence.",
             stacklevel=2,
         )
-    if reduction not in (*_REDUCTIONS, "batchmean"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
     x, y = check_tensor("kl_div", input), check_tensor("kl_div", target, "target")
     if x.array.dtype != y.array.dtype:
         wide = common_dtype(x, y)

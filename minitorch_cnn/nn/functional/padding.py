@@ -25,6 +25,10 @@ def pad(
     amounts = _amounts(x, pad)
     if mode not in _MODES:
         raise NotImplementedError(f"Unrecognised padding mode {mode}: choose one of {_MODES}")
+    if mode != "constant":
+        _check_borders(x, amounts, mode)
+        if value is not None and value != 0:
+            raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     for i, n in enumerate(x.shape[::-1][: len(amounts) // 2]):
         before, after = amounts[2 * i : 2 * i + 2]
         if n + before + after < 0:
@@ -32,12 +36,7 @@ def pad(
                 f"pad: ({before}, {after}) cuts more off dimension {x.ndim - 1 - i} than its size"
                 f" {n}; input shape {list(x.shape)}"
             )
-    if mode == "constant":
-        return ops.pad(x, pad=amounts, mode=mode, value=0.0 if value is None else value)
-    if value is not None and value != 0:
-        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    _check_borders(x, amounts, mode)
-    return ops.pad(x, pad=amounts, mode=mode)
+    return ops.pad(x, pad=amounts, mode=mode, value=value or 0.0)
 
 
 def _amounts(x: Tensor, pad: Any) -> tuple[int, ...]:

@@ -172,7 +172,7 @@ def lp_pool1d(
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows [floor(i H / OH), ceil((i + 1) H / OH)); None keeps an axis's size."""
     x = check_tensor("adaptive_avg_pool2d", input)
-    return ops.adaptive_avg_pool2d(x, output_size=output_size)
+    return ops.adaptive_avg_pool2d(x, output_size=_sizes("adaptive_avg_pool2d", output_size))
 
 
 def adaptive_max_pool2d_with_indices(
@@ -181,13 +181,19 @@ def adaptive_max_pool2d_with_indices(
     """adaptive_max_pool2d and the flat position of each maximum."""
     del return_indices
     x = check_tensor("adaptive_max_pool2d", input)
-    return ops.adaptive_max_pool2d(x, output_size=output_size)
+    return ops.adaptive_max_pool2d(x, output_size=_sizes("adaptive_max_pool2d", output_size))
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Maxima over windows [floor(i H / OH), ceil((i + 1) H / OH)); None keeps an axis's size."""
     y, indices = adaptive_max_pool2d_with_indices(input, output_size)
     return (y, indices) if return_indices else y
+
+
+def _sizes(name: str, output_size: Any) -> Any:
+    if isinstance(output_size, (tuple, list)) and len(output_size) != 2:
+        raise RuntimeError(f"{name}: output_size must be 2 numbers (or None), got {output_size}")
+    return output_size
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
