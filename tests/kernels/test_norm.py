@@ -1,0 +1,107 @@
+"""Normalisation kernels and their NumPy twins against the plain loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minitorch_cnn.kernels import norm, reference
+
+from ..strategies import KINDS, LAYOUTS, make_array, with_layout
+from .common import BACKENDS, assert_same_bits_at_any_thread_count, using
+
+
+@st.composite
+def images(draw: st.DrawFn) -> np.ndarray:
+    """(N, C, L); L on both sides of the length where the compiled loops take over."""
+    shape = (draw(st.integers(0, 3)), draw(st.integers(0, 4)), draw(st.integers(1, 21)))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    x = make_array(shape, draw(st.sampled_from(KINDS)), draw(st.integers(0, 999)), dtype)
+    x = x + dtype(draw(st.sampled_from([0, 0, 10, -3])))
+    return with_layout(x, draw(st.sampled_from(LAYOUTS)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(x=images())
+def test_equals_plain_loops(backend: str, x: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    gy = rng.standard_normal(x.shape).astype(x.dtype)
+    scale, slope, shift = rng.standard_normal((3, x.shape[1]))
+    with using(backend):
+        mean, var = norm.moments(x)
+        y = norm.scale(x, mean, scale, shift)
+        total, product = norm.gradient_sums(x, gy, mean)
+        gx = norm.combine(x, gy, mean, scale, slope, shift)
+    expected_mean, expected_var = reference.norm.moments(x)
+    np.testing.assert_allclose(mean, expected_mean, rtol=1e-12, atol=1e-12)
+    wide = x.dtype == np.float64
+    tolerance = {"rtol": 1e-10 if wide else 1e-5, "atol": 1e-12 if wide else 1e-6}
+    np.testing.assert_allclose(var, expected_var, **tolerance)
+    expected = reference.norm.gradient_sums(x, gy, mean)
+    np.testing.assert_allclose(total, expected[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(product, expected[1], rtol=1e-4, atol=tolerance["atol"] * 20)
+    np.testing.assert_allclose(y, reference.norm.scale(x, mean, scale, shift), **tolerance)
+    expected_gx = reference.norm.combine(x, gy, mean, scale, slope, shift)
+    np.testing.assert_allclose(gx, expected_gx, rtol=1e-5, atol=tolerance["atol"] * 10)
+    assert {mean.dtype, var.dtype, total.dtype, product.dtype} == {np.dtype(np.float64)}
+    assert {y.dtype, gx.dtype} == {x.dtype}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("offset", [0.0, 1e4, -1e6])
+def test_digits_survive_a_large_mean(backend: str, offset: float, rng: np.random.Generator) -> None:
+    x = (rng.standard_normal((8, 3, 500)) + offset).astype(np.float32)
+    with using(backend):
+        mean, var = norm.moments(x)
+        y = norm.scale(x, mean, 1 / np.sqrt(var), np.zeros(3))
+    exact = x.astype(np.float64)
+    exact_mean = exact.mean((0, 2), keepdims=True)
+    exact_var = exact.var((0, 2), keepdims=True)
+    np.testing.assert_allclose(mean, exact_mean.ravel(), rtol=1e-14, atol=1e-12)
+    np.testing.assert_allclose(var, exact_var.ravel(), rtol=1e-6)
+    np.testing.assert_allclose(y, (exact - exact_mean) / np.sqrt(exact_var), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nan_stays_in_its_channel(backend: str) -> None:
+    x = np.ones((2, 3, 10), np.float32)
+    x[1, 1, 4] = np.nan
+    with using(backend):
+        mean, var = norm.moments(x)
+        y = norm.scale(x, mean, np.ones(3), np.zeros(3))
+    assert np.isnan(mean).tolist() == np.isnan(var).tolist() == [False, True, False]
+    assert np.isnan(y).all((0, 2)).tolist() == [False, True, False]
+    assert not np.isnan(y[:, [0, 2]]).any()
+
+
+def test_variance_is_never_negative() -> None:
+    x = np.full((4, 2, 33), 0.1, np.float32)
+    assert (norm.moments(x)[1] >= 0).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_float16(backend: str, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((2, 3, 40)).astype(np.float16)
+    with using(backend):
+        mean, var = norm.moments(x)
+        y = norm.scale(x, mean, 1 / np.sqrt(var), np.zeros(3))
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(mean, x.astype(float).mean((0, 2)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_same_bits_at_any_thread_count(dtype: Any, rng: np.random.Generator) -> None:
+    x, gy = rng.standard_normal((2, 5, 7, 1001)).astype(dtype)
+    scale, slope, shift = rng.standard_normal((3, 7))
+
+    def run() -> tuple[np.ndarray, ...]:
+        mean, var = norm.moments(x)
+        y = norm.scale(x, mean, scale, shift)
+        gx = norm.combine(x, gy, mean, scale, slope, shift)
+        return mean, var, y, *norm.gradient_sums(x, gy, mean), gx
+
+    assert_same_bits_at_any_thread_count(run)
