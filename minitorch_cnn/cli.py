@@ -137,6 +137,12 @@ def train(
 
     if model not in TRAINABLE:
         raise typer.BadParameter(f"{model!r}: choose one of {', '.join(TRAINABLE)}")
+    if device.startswith("cuda"):
+        from .cuda import why_unavailable
+
+        reason = why_unavailable()
+        if reason:
+            raise typer.BadParameter(f"--device {device}: {reason}")
     if threads is not None:
         backend.set_num_threads(threads)
     if resume:

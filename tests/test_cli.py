@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -122,6 +123,7 @@ def test_mistakes_get_one_sentence(tmp_path: Path, arguments: list[str], told: s
     done = subprocess.run(
         [sys.executable, "-m", "minitorch_cnn.cli", *arguments],
         cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
     )  # fmt: skip
     assert done.returncode != 0
     assert told in done.stderr
