@@ -31,10 +31,11 @@ def pad(
             raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     for i, n in enumerate(x.shape[::-1][: len(amounts) // 2]):
         before, after = amounts[2 * i : 2 * i + 2]
-        if n + before + after < 0:
+        cut = max(-before, 0) + max(-after, 0)
+        if cut > n or (mode != "constant" and n + before + after < 1):
             raise RuntimeError(
-                f"pad: ({before}, {after}) cuts more off dimension {x.ndim - 1 - i} than its size"
-                f" {n}; input shape {list(x.shape)}"
+                f"pad: ({before}, {after}) cuts off dimension {x.ndim - 1 - i} all of its size {n};"
+                f" input shape {list(x.shape)}"
             )
     return ops.pad(x, pad=amounts, mode=mode, value=value or 0.0)
 
