@@ -187,8 +187,12 @@ def _sources(n: int, before: int, after: int, mode: str) -> Array:
     i = np.arange(-before, n + after)
     if mode == "replicate":
         return i.clip(0, n - 1)
-    if mode == "circular":
-        return i % n
+    if mode == "circular":  # of what a negative border leaves
+        cut = max(0, -before)
+        kept = n - cut - max(0, -after)
+        if kept <= 0 < before + n + after:
+            raise RuntimeError(f"pad: nothing is left to wrap around of {n} with {before}, {after}")
+        return cut + (i - cut) % kept
     i = np.abs(i)  # reflect: the border itself is not repeated
     return np.where(i < n, i, 2 * (n - 1) - i)
 

@@ -109,10 +109,13 @@ def _pads(draw: st.DrawFn) -> Call:
     else:
         # PyTorch pads the last one, two or three of (N, C, ...) here.
         axes = draw(st.integers(1, 3))
-        sizes = tuple(draw(st.integers(2, 5)) for _ in range(axes))
+        sizes = tuple(draw(st.integers(3, 5)) for _ in range(axes))
         x = draw(arrays((draw(st.integers(1, 2)), draw(st.integers(1, 3)), *sizes)))
-        most = {"reflect": -1, "replicate": 3, "circular": 0}[mode]
-        low, high = ([draw(st.integers(0, n + most)) for n in sizes[::-1]] for _ in range(2))
+        # A circular border is at most what a negative one on the other side leaves.
+        most = {"reflect": -1, "replicate": 3, "circular": -2}[mode]
+        low, high = (
+            [draw(st.integers(-((n - 1) // 2), n + most)) for n in sizes[::-1]] for _ in range(2)
+        )
     pad = tuple(p for pair in zip(low, high) for p in pair)
     settings = {"pad": pad, "mode": mode}
     return Call((x,), settings | {"value": 2.5} if mode == "constant" else settings)
