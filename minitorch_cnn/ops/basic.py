@@ -13,7 +13,8 @@ from ..tensor import Array, op
 
 # Rows added one after the other before partial sums are used, so that the rounding error of a sum
 # grows with this and not with the length of the axis.
-_BLOCK = 128
+_BLOCK = 64
+_SHORT_ROW = 4096  # bytes
 
 
 def sum_along(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
@@ -37,12 +38,20 @@ def sum_along(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
 
 
 def _block_sums(x: Array, axis: int) -> Array:
-    """Sums of ``_BLOCK`` neighbours along ``axis`` (and of what is left over)."""
+    """Sums of ``_BLOCK`` elements along ``axis`` each (and of what is left over).
+
+    A block is a run of neighbours; of short rows it is every n-th instead, so that the innermost
+    loop runs over many rows at once.
+    """
     n = x.shape[axis]
-    whole = n - n % _BLOCK
+    blocks = n // _BLOCK
+    whole = blocks * _BLOCK
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
     head = x[(slice(None),) * axis + (slice(whole),)]
-    shape = x.shape[:axis] + (whole // _BLOCK, _BLOCK) + x.shape[axis + 1 :]
-    sums = head.reshape(shape).sum(axis + 1)
+    if abs(x.strides[axis]) < _SHORT_ROW:
+        sums = head.reshape(before + (_BLOCK, blocks) + after).sum(axis)
+    else:
+        sums = head.reshape(before + (blocks, _BLOCK) + after).sum(axis + 1)
     if whole == n:
         return sums
     tail = x[(slice(None),) * axis + (slice(whole, n),)].sum(axis, keepdims=True)
@@ -232,8 +241,10 @@ def where(condition: Array, a: Array, b: Array, /) -> Any:
 @op
 def clamp(x: Array, low: Array, high: Array, /) -> Any:
     """y = min(max(x, low), high); None is no bound. x at a bound still gets the gradient."""
-    y = x if low is None else np.maximum(x, low)
-    y = y if high is None else np.minimum(y, high)
+    if x.dtype.kind == "f":  # np.clip is several times faster with two bounds than with one
+        y = np.clip(x, -np.inf if low is None else low, np.inf if high is None else high)
+    else:
+        y = np.clip(x, low, high)
     x_shape, low_shape, high_shape = x.shape, shape_of(low), shape_of(high)
 
     def inside() -> Array:
