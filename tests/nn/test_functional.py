@@ -250,6 +250,7 @@ def test_pad(data: st.DataObject) -> None:
         lambda f, x: f.adaptive_max_pool1d(x[0], 4, True),
         lambda f, x: f.lp_pool2d(x.abs(), 3, (2, 3), 1),
         lambda f, x: f.lp_pool1d(x[0].abs(), 1.5, 3),
+        lambda f, x: f.lp_pool1d(x[0], 3, 3),
         lambda f, x: f.local_response_norm(x, 3),
         lambda f, x: f.local_response_norm(x[0, 0], 3),
         lambda f, x: f.instance_norm(x),
@@ -480,6 +481,13 @@ def test_gumbel_softmax() -> None:
     np.testing.assert_allclose(hard.array.mean(0), [0.1, 0.2, 0.7], atol=0.02)
     (hard * mt.tensor([1.0, 2, 3], dtype=mt.float64)).sum().backward()
     assert logits.grad is not None
+
+
+def test_lp_pool_at_zero_and_below() -> None:
+    """The root's slope at 0 is infinite: its gradient is 0; below 0 it is NaN."""
+    for p in (2, 3, 1.5):
+        compare_gradients(lambda t, x, p=p: t.nn.functional.lp_pool2d(x, p, 2), IMAGE * 0)
+        compare_gradients(lambda t, x, p=p: t.nn.functional.lp_pool1d(x, p, 3), IMAGE[0])
 
 
 def test_rrelu_draws_slopes() -> None:

@@ -99,6 +99,21 @@ def test_always_called(lib: Any) -> None:
         m(tensor_of(lib, 1))
 
 
+@BOTH
+def test_a_hook_that_raises_is_not_called_again(lib: Any) -> None:
+    seen: list[str] = []
+
+    def fails(*args: Any) -> None:
+        seen.append("called")
+        raise ValueError("in the hook")
+
+    m = lib.ReLU()
+    m.register_forward_hook(fails, always_call=True)
+    with pytest.raises(ValueError, match="in the hook"):
+        m(tensor_of(lib, 1))
+    assert seen == ["called"]
+
+
 def run_backward(lib: Any, n_inputs: int, replace: bool, outputs: int = 1) -> Any:
     """Gradients, and what the hooks saw, of a module with several inputs and outputs."""
 

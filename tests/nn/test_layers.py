@@ -13,6 +13,7 @@ import torch
 
 from minitorch_cnn import nn
 
+from ..oracle import outcome
 from .compare import Constant, compare, copy_state, same_state
 
 RNG = np.random.default_rng(5)
@@ -316,3 +317,97 @@ def test_lazy_layers_become_plain_ones(name: str) -> None:
         np.testing.assert_array_equal(copied.state_dict()[key].array, value.numpy())
     copied(nn_tensor(torch.from_numpy(x)))
     assert type(copied) is type(ours)
+
+
+@pytest.mark.parametrize(
+    "build_odd",
+    [
+        lambda m: m.Linear(0, 3),
+        lambda m: m.Linear(3, 0),
+        lambda m: m.Linear(-1, 3),
+        lambda m: m.Linear(2.5, 3),
+        lambda m: m.Linear("2", 3),
+        lambda m: m.Linear(10**9, 10**9),
+        lambda m: m.Conv2d(3, 4, 0),
+        lambda m: m.Conv2d(3, 4, (2, 3, 4)),
+        lambda m: m.Conv2d(3, -4, 3),
+        lambda m: m.Conv2d(3, 4, 3, groups=2),
+        lambda m: m.Conv2d(4, 3, 3, groups=2),
+        lambda m: m.Conv2d(4, 4, 3, groups=0),
+        lambda m: m.Conv2d(3, 4, 3, padding="all"),
+        lambda m: m.Conv2d(3, 4, 3, 2, "same"),
+        lambda m: m.Conv2d(3, 4, 3, padding_mode="mirror"),
+        lambda m: m.ConvTranspose2d(3, 4, 3, padding_mode="reflect"),
+        lambda m: m.BatchNorm2d(-1),
+        lambda m: m.BatchNorm2d(2.5),
+        lambda m: m.GroupNorm(3, 4),
+        lambda m: m.LayerNorm((2, -1)),
+        lambda m: m.Dropout(1.5),
+        lambda m: m.Embedding(3, 2, 5),
+        lambda m: m.Unflatten(1, 3),
+        lambda m: m.Unflatten(1, (2, 2.5)),
+        lambda m: m.Hardtanh(1, 0),
+        lambda m: m.MultiMarginLoss(3),
+        lambda m: m.TripletMarginLoss(-1.0),
+        lambda m: m.ReLU(True, True),
+        lambda m: m.MaxPool2d(),
+    ],
+)
+def test_odd_arguments(build_odd: Any) -> None:
+    """What PyTorch refuses is refused with its type of exception, what it accepts is accepted."""
+    mine, want = outcome(lambda: build_odd(nn)), outcome(lambda: build_odd(torch.nn))
+    assert isinstance(mine, Exception) == isinstance(want, Exception), (mine, want)
+    if isinstance(want, Exception):
+        assert isinstance(mine, type(want)), (mine, want)
+    else:
+        assert repr(mine) == repr(want)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "shape"),
+    [
+        ("Conv2d", (3, 4, 3), (2, 4, 8, 8)),
+        ("Conv2d", (3, 4, 3), (2, 3, 2, 8)),
+        ("Conv2d", (3, 4, 3, 0), (2, 3, 8, 8)),
+        ("Conv2d", (3, 4, 3), (8, 8)),
+        ("Conv2d", (3, 4, 3, 1, -1), (2, 3, 8, 8)),
+        ("Conv2d", (3, 4, 3), (0, 3, 8, 8)),
+        ("ConvTranspose2d", (3, 4, 3, 1, 0, 1), (2, 3, 8, 8)),
+        ("MaxPool2d", (2, 2, 2), (2, 3, 8, 8)),
+        ("MaxPool2d", (9,), (2, 3, 8, 8)),
+        ("MaxPool2d", (2, 0), (2, 3, 8, 8)),
+        ("MaxPool2d", (2,), (0, 3, 8, 8)),
+        ("AvgPool2d", (2, 2, 2), (2, 3, 8, 8)),
+        ("BatchNorm2d", (3,), (2, 3, 8)),
+        ("BatchNorm2d", (3,), (2, 4, 8, 8)),
+        ("BatchNorm2d", (3,), (1, 3, 1, 1)),
+        ("BatchNorm1d", (3,), (0, 3)),
+        ("BatchNorm1d", (3,), (2, 3, 4, 4)),
+        ("InstanceNorm2d", (3,), (2, 3)),
+        ("GroupNorm", (2, 4), (2, 6, 3, 3)),
+        ("LayerNorm", (5,), (2, 4)),
+        ("Linear", (3, 4), (3,)),
+        ("Linear", (3, 4), ()),
+        ("Linear", (3, 4), (2, 5)),
+        ("PReLU", (3,), (2, 4, 5, 5)),
+        ("Softmax2d", (), (2, 4)),
+        ("AdaptiveAvgPool2d", (3,), (4, 5)),
+        ("PixelShuffle", (2,), (2, 3, 4, 4)),
+        ("Upsample", (3,), (4, 5)),
+        ("Flatten", (3,), (2, 3)),
+        ("Unflatten", (1, (2, 3)), (2, 7)),
+        ("ReflectionPad2d", (4,), (2, 3, 4, 4)),
+    ],
+)
+def test_odd_inputs(name: str, args: Any, shape: Any) -> None:
+    """Wrong ranks, channels and sizes: PyTorch's answer, or its exception with the layer named."""
+    x = np.zeros(shape, np.float32)
+    ours, theirs = build(name, args, {})
+    mine = outcome(lambda: ours(nn_tensor(torch.from_numpy(x))))
+    want = outcome(lambda: theirs(torch.from_numpy(x)))
+    assert isinstance(mine, Exception) == isinstance(want, Exception), (mine, want)
+    if isinstance(want, Exception):
+        assert isinstance(mine, type(want)), (mine, want)
+        assert f"in layer {name}(" in str(mine)
+    else:
+        assert tuple(mine.shape) == tuple(want.shape)

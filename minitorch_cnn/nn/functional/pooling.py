@@ -10,6 +10,7 @@ from ...kernels.geometry import pair
 from ...ops import pool as ops
 from ...ops.unpool import max_unpool as max_unpool_op
 from ...tensor import Tensor
+from .activation import relu
 
 
 def _signal(name: str, input: Any) -> Tensor:
@@ -150,10 +151,15 @@ def lp_pool2d(
     stride: Any = None,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """(sum x^p)^(1/p) over each window; a negative sum gives 0."""
+    """(sum x^p)^(1/p) over each window; NaN for the root of a negative sum."""
     KH, KW = pair(kernel_size, "kernel_size", "lp_pool2d")
     mean = avg_pool2d(input**norm_type, (KH, KW), stride, 0, ceil_mode)
-    return (mean.clamp_min(0) * (KH * KW)) ** (1.0 / norm_type)
+    return _root(mean, KH * KW, norm_type)
+
+
+def _root(mean: Tensor, size: int, p: float) -> Tensor:
+    """(size mean)^(1/p). Its slope at 0 is infinite, and 0 here: that of the relu."""
+    return (mean.sign() * relu(mean.abs()) * size) ** (1.0 / p)
 
 
 def lp_pool1d(
@@ -166,7 +172,7 @@ def lp_pool1d(
     """(sum x^p)^(1/p) over each window of signals."""
     K = _one(kernel_size, "kernel_size", "lp_pool1d")
     mean = avg_pool1d(input**norm_type, K, stride, 0, ceil_mode)
-    return (mean.clamp_min(0) * K) ** (1.0 / norm_type)
+    return _root(mean, K, norm_type)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:

@@ -75,6 +75,10 @@ class LazyLinear(LazyModuleMixin, Linear):
         super().__init__(0, out_features, bias, device, dtype)
         self._forget_shapes("weight", "bias")
 
+    def reset_parameters(self) -> None:
+        if self.in_features:
+            super().reset_parameters()
+
     def initialize_parameters(self, input: Tensor) -> None:
         self.in_features = input.shape[-1]
         self._materialize(
@@ -83,6 +87,10 @@ class LazyLinear(LazyModuleMixin, Linear):
 
 
 class _LazyConvNd(LazyModuleMixin, _ConvNd):
+    def reset_parameters(self) -> None:
+        if self.in_channels:
+            super().reset_parameters()
+
     def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
         n = self.ndim
         if input.ndim not in (n + 1, n + 2):

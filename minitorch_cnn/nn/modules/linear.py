@@ -65,8 +65,7 @@ class Linear(Module):
 
 def init_uniform_by_fan_in(weight: Tensor, bias: Tensor | None) -> None:
     """PyTorch's default for linear and convolution: both uniform in +-1/sqrt(fan_in)."""
-    if weight.array.size:
-        init.kaiming_uniform_(weight, a=math.sqrt(5))  # gain sqrt(1/3), so the bound is 1/sqrt(fan)
+    init.kaiming_uniform_(weight, a=math.sqrt(5))  # gain sqrt(1/3), so the bound is 1/sqrt(fan_in)
     if bias is not None:
         fan_in, _ = init._calculate_fan_in_and_fan_out(weight)
         bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...functions.arguments import empty, finish, numpy_dtype
+from ...functions.arguments import as_size, empty, finish, numpy_dtype
 from ..parameter import Parameter
 
 
@@ -22,6 +22,7 @@ _triple = _ntuple(3)
 _quadruple = _ntuple(4)
 
 
-def new_parameter(*shape: int, device: Any = None, dtype: Any = None) -> Parameter:
+def new_parameter(*shape: Any, device: Any = None, dtype: Any = None) -> Parameter:
     """A parameter of this shape whose memory ``reset_parameters`` still has to fill."""
-    return Parameter(finish(empty("nn.Parameter", shape, numpy_dtype("nn", dtype)), device))
+    size = as_size("nn.Parameter", shape)
+    return Parameter(finish(empty("nn.Parameter", size, numpy_dtype("nn", dtype)), device))
