@@ -102,7 +102,7 @@ def chains_of_float16_and_float32(t: Any) -> Any:
 @scenario
 def gradients_of_two_leaves_are_apart(t: Any) -> Any:
     a, b = leaf(t), leaf(t)
-    (a + b).sum().backward()
+    ((a + b) * 2).sum().backward()
     a.grad.mul_(5)
     return a.grad, b.grad
 
@@ -321,9 +321,9 @@ def hook_replaces_the_gradient(t: Any) -> Any:
 @scenario
 def hook_changes_the_gradient_in_place(t: Any) -> Any:
     x, z = leaf(t), leaf(t)
-    y = x * 2
-    y.register_hook(lambda g: g.mul_(10))
-    (y * 1 + z).sum().backward()
+    y, w = x * 2, z * 3
+    w.register_hook(lambda g: g * 10)
+    ((y + w) * 2).sum().backward()
     return x.grad, z.grad
 
 

@@ -222,6 +222,39 @@ def test_a_leaf_gradient_holds_no_larger_buffer() -> None:
 # The contract of ops
 
 
+def test_a_hook_that_writes_to_its_gradient_changes_no_other() -> None:
+    """PyTorch's documentation forbids it, and there it does change the other one."""
+    x, z = leaf(mt), leaf(mt)
+    y, w = x * 2, z * 3
+    w.register_hook(lambda g: g.mul_(10))
+    ((y + w) * 2).sum().backward()
+    np.testing.assert_array_equal(x.grad.array, 4)
+    np.testing.assert_array_equal(z.grad.array, 60)
+
+
+def test_gradients_of_results_are_apart() -> None:
+    x = leaf(mt)
+    y, w = x * 2, x * 3
+    g = mt.ones(3).double()
+    first, second = grad((y + w) * 1, [y, w], g, retain_graph=True)
+    first.mul_(5)
+    np.testing.assert_array_equal(second.array, 1)
+    y.retain_grad()
+    ((y + w) * 1).backward(g, inputs=[w])
+    w.grad.mul_(5)
+    np.testing.assert_array_equal(g.array, 1)
+
+
+def test_a_view_of_a_fresh_buffer_as_gradient() -> None:
+    @op
+    def roomy(x: Any, /) -> Any:
+        return x * 2, (lambda gy: (np.ones(1000) * 2)[:3],)
+
+    x = leaf(mt)
+    roomy(x).sum().backward()
+    assert x.grad.array.base is None
+
+
 def test_gradient_functions_run_only_where_needed() -> None:
     calls = []
 

@@ -84,6 +84,23 @@ def saved_value_written_through_detach(t: Any) -> Any:
 
 
 @scenario
+def saved_result_of_a_write(t: Any) -> Any:
+    y = leaf(t) * 2
+    y.exp_()
+    with t.no_grad():
+        y.mul_(2)
+    y.sum().backward()
+
+
+@scenario
+def saved_result_of_a_write_overwritten(t: Any) -> Any:
+    y = leaf(t) * 2
+    y.exp_()
+    y.mul_(2)
+    y.sum().backward()
+
+
+@scenario
 def saved_constant(t: Any) -> Any:
     c = t.ones(3, dtype=t.float64)
     z = leaf(t) * c
@@ -479,6 +496,15 @@ def test_models_with_inplace_relu_after_a_view() -> None:
     layers = nn.Sequential(nn.Flatten(), nn.ReLU(inplace=True), nn.Linear(12, 1))
     layers(x * 2).sum().backward()
     assert x.grad is not None
+
+
+def test_storing_another_tensor_shares_nothing_with_it() -> None:
+    y, other = leaf(mt) * 2, leaf(mt) * 3
+    y._write(lambda _, source: source, other)
+    assert not np.shares_memory(y.array, other.array)
+    z = leaf(mt) * 2
+    z.copy_(other)
+    assert not np.shares_memory(z.array, other.array)
 
 
 def test_read_only_memory() -> None:
