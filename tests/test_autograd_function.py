@@ -442,6 +442,16 @@ def test_old_style_functions_are_refused() -> None:
         Old()(mt.ones(2))
 
 
+def test_a_backward_that_writes_to_its_gradient_changes_no_other() -> None:
+    """PyTorch's documentation forbids it, and there it does change the other one."""
+    x, z = leaf(mt), leaf(mt)
+    w = z * 3
+    y = define(mt, lambda ctx, x: x * 2, lambda ctx, g: g.mul_(2)).apply(x)
+    ((w + y) * 2).sum().backward()
+    np.testing.assert_array_equal(z.grad.array, 6)
+    np.testing.assert_array_equal(x.grad.array, 4)
+
+
 def test_the_context_and_what_it_saved_are_freed() -> None:
     """No reference cycle, although an output was saved; nothing is left after backward."""
 
