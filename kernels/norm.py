@@ -24,7 +24,7 @@ SHORT_ROW = 8
 
 @inline
 def _sum(row: Array) -> Any:
-    total = 0.0
+    total = np.float64(0)
     for i in range(row.size):
         total += row[i]
     return total
@@ -32,7 +32,7 @@ def _sum(row: Array) -> Any:
 
 @inline
 def _sum_of_squares(row: Array, m: Any) -> Any:
-    total = 0.0
+    total = np.float64(0)
     for i in range(row.size):
         d = np.float64(row[i] - m)
         total += d * d
@@ -41,7 +41,7 @@ def _sum_of_squares(row: Array, m: Any) -> Any:
 
 @inline
 def _sum_of_products(row: Array, m: Any, other: Array) -> Any:
-    total = 0.0
+    total = np.float64(0)
     for i in range(row.size):
         total += np.float64(row[i] - m) * np.float64(other[i])
     return total
@@ -57,12 +57,12 @@ def _moments_numpy(x: Array, mean: Array, var: Array) -> None:
 def _moments(x: Array, mean: Array, var: Array) -> None:
     N, C, L = x.shape
     for c in prange(C):
-        total = 0.0
+        total = np.float64(0)
         for n in range(N):
             total += _sum(x[n, c])
         mean[c] = total / (N * L)
         m = x.dtype.type(mean[c])
-        squares = 0.0
+        squares = np.float64(0)
         for n in range(N):
             squares += _sum_of_squares(x[n, c], m)
         var[c] = squares / (N * L) - (mean[c] - m) ** 2
@@ -92,8 +92,8 @@ def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: A
 def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
     N, C, _ = x.shape
     for c in prange(C):
-        a = 0.0
-        b = 0.0
+        a = np.float64(0)
+        b = np.float64(0)
         for n in range(N):
             a += _sum(gy[n, c])
             b += _sum_of_products(x[n, c], m[c], gy[n, c])

@@ -274,10 +274,12 @@ def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Arra
 
 
 def mean_ranges_grad(gy: Array, rows: Ranges, columns: Ranges, divisor: Array, size: Pair) -> Array:
-    """gx[h, w] = the sum of gy / divisor over the windows that cover (h, w)."""
+    """gx[h, w] = the sum of gy / divisor over the windows that cover (h, w); may be read-only."""
     if gy.dtype == np.float16:
         return mean_ranges_grad(gy.astype(np.float32), rows, columns, divisor, size).astype("f2")
     shares = gy / divisor.astype(gy.dtype)
+    if rows[0].size == columns[0].size == 1 and (rows[1][0], columns[1][0]) == size:
+        return np.broadcast_to(shares, (*gy.shape[:-2], *size))  # one window over everything
     return sum_ranges(shares, covering_ranges(rows, size[0]), covering_ranges(columns, size[1]))
 
 

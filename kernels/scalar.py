@@ -24,11 +24,13 @@ LN2_HIGH = 0.693359375
 LN2_LOW = -2.1219444005469058e-4
 # Beyond these e^x is 0 or inf in float64 and float32 alike.
 EXP_LOW, EXP_HIGH = -750.0, 750.0
-# e^r - 1 = r + r^2/2 + r^3/6 + ... for |r| <= ln(2) / 2; the next term is below 2^-57.
+# (e^r - 1 - r) / r^2 = 1/2 + r/6 + ... for |r| <= ln(2) / 2, cut off below the last bit.
 EXP_TAYLOR = tuple(1 / math.factorial(n) for n in range(13, 1, -1))
+EXP_TAYLOR_32 = EXP_TAYLOR[-6:]
 # log(1 + u) = log(c) + 2 artanh(s) = log(c) + 2 s (1 + s^2/3 + s^4/5 + ...) with
 # s = (1 + u - c) / (1 + u + c); for 0 <= u <= 1 the nearer of c = 1, c = sqrt(2) makes s^2 < 0.03.
 ATANH_SERIES = tuple(1 / n for n in range(21, 0, -2))
+ATANH_SERIES_32 = ATANH_SERIES[-5:]
 # erfc(x) = t exp(fit(t) - x^2), t = 1 / (1 + x/2), x >= 0: a Chebyshev fit with a relative error
 # below 1.2e-7 everywhere (Press et al., Numerical Recipes, section 6.2).
 ERFC_FIT = (
@@ -43,6 +45,8 @@ ONE_OVER_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 number = inline(fastmath={"contract"}, forceinline=True)
 
 
+# The four functions below are plain Python; compiled code gets what the "by" function beside each
+# returns for the type at hand: bits differ, and float32 needs half as many terms.
 def times_two_to_the(p: Any, k: Any) -> Any:
     """p 2^k, for a whole number k in the type of p."""
     return type(p)(np.ldexp(p, int(k) if k == k else 0))
@@ -94,9 +98,58 @@ def _by_fit(x: Any) -> Any:
     return erfc_positive_64
 
 
+def exp_series(r: Any) -> Any:
+    """(e^r - 1 - r) / r^2 for |r| <= ln(2) / 2."""
+    T = type(r)
+    p = T(0)
+    for c in EXP_TAYLOR:
+        p = p * r + T(c)
+    return p
+
+
+def _exp_series_by_type(r: Any) -> Any:
+    if r != numba.types.float32:
+        return exp_series
+
+    def exp_series_32(r: Any) -> Any:
+        p = np.float32(0)
+        for c in EXP_TAYLOR_32:
+            p = p * r + np.float32(c)
+        return p
+
+    return exp_series_32
+
+
+def atanh_series(z: Any) -> Any:
+    """artanh(s) / s, z = s^2 < 0.03."""
+    T = type(z)
+    p = T(0)
+    for c in ATANH_SERIES:
+        p = p * z + T(c)
+    return p
+
+
+def _atanh_series_by_type(z: Any) -> Any:
+    if z != numba.types.float32:
+        return atanh_series
+
+    def atanh_series_32(z: Any) -> Any:
+        p = np.float32(0)
+        for c in ATANH_SERIES_32:
+            p = p * z + np.float32(c)
+        return p
+
+    return atanh_series_32
+
+
 if numba is not None:
-    numba.extending.overload(times_two_to_the)(_by_exponent_bits)
-    numba.extending.overload(erfc_positive)(_by_fit)
+    for fn, by_type in (
+        (times_two_to_the, _by_exponent_bits),
+        (erfc_positive, _by_fit),
+        (exp_series, _exp_series_by_type),
+        (atanh_series, _atanh_series_by_type),
+    ):
+        numba.extending.overload(fn, jit_options={"fastmath": {"contract"}})(by_type)
 
 
 @number
@@ -106,10 +159,7 @@ def _reduced_expm1(x: Any) -> Any:
     x = min(max(x, T(EXP_LOW)), T(EXP_HIGH))
     k = np.rint(x * T(LOG2_E))
     r = (x - k * T(LN2_HIGH)) - k * T(LN2_LOW)
-    p = T(0)
-    for c in EXP_TAYLOR:
-        p = p * r + T(c)
-    return p * r * r + r, k
+    return exp_series(r) * r * r + r, k
 
 
 @number
@@ -134,11 +184,7 @@ def log1p_of_exp_negative(x: Any) -> Any:
     u = exp(x)
     near_one = u < T(SQRT_2 - 1)
     s = (u - (T(0) if near_one else T(SQRT_2 - 1))) / (u + (T(2) if near_one else T(SQRT_2 + 1)))
-    z = s * s
-    p = T(0)
-    for c in ATANH_SERIES:
-        p = p * z + T(c)
-    return (T(0) if near_one else T(LOG_SQRT_2)) + T(2) * s * p
+    return (T(0) if near_one else T(LOG_SQRT_2)) + T(2) * s * atanh_series(s * s)
 
 
 @number
