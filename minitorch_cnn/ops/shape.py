@@ -249,7 +249,8 @@ def _unpad(gy: Array, axis: int, n: int, before: int, source: Array) -> Array:
     gx = array_module(gy).zeros((*gy.shape[:axis], n, *gy.shape[axis + 1 :]), gy.dtype)
     to, given = np.moveaxis(gx, axis, 0), np.moveaxis(gy, axis, 0)
     first, last = max(0, before), min(len(source), before + n)  # not copies: x itself
-    to[source[first] : source[first] + last - first] = given[first:last]
+    if first < last:
+        to[source[first] : source[first] + last - first] = given[first:last]
     for k in (*range(first), *range(last, len(source))):
         to[source[k]] += given[k]
     return gx

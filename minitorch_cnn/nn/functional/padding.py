@@ -32,7 +32,8 @@ def pad(
     for i, n in enumerate(x.shape[::-1][: len(amounts) // 2]):
         before, after = amounts[2 * i : 2 * i + 2]
         cut = max(-before, 0) + max(-after, 0)
-        if cut > n or (mode != "constant" and n + before + after < 1):
+        least = 1 if mode in ("reflect", "replicate") else 0
+        if cut > n or n + before + after < least:
             raise RuntimeError(
                 f"pad: ({before}, {after}) cuts off dimension {x.ndim - 1 - i} all of its size {n};"
                 f" input shape {list(x.shape)}"
