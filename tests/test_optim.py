@@ -444,6 +444,16 @@ def test_signature_and_repr_are_pytorchs(name: str) -> None:
     assert list(a.defaults) == list(b.defaults)
 
 
+def test_groups_are_the_dicts_that_were_given() -> None:
+    """As in PyTorch: a script that keeps its dict can change the rate there."""
+    ours, theirs = {"params": iter([leaf()])}, {"params": iter([torch_leaf()])}
+    for library, group in ((optim, ours), (torch.optim, theirs)):
+        optimizer = library.SGD([group], lr=0.1)
+        assert optimizer.param_groups[0] is group
+        assert isinstance(group["params"], list)
+    assert ours.keys() == theirs.keys()
+
+
 def test_repr_of_groups() -> None:
     a = optim.SGD([{"params": [leaf()]}, {"params": leaf(), "lr": 1.0}], lr=0.1)
     b = torch.optim.SGD([{"params": [torch_leaf()]}, {"params": torch_leaf(), "lr": 1.0}], lr=0.1)
