@@ -48,22 +48,16 @@ def _bilinear(
                 y[n, oh, ow] = (one - across[ow]) * row[left[ow]] + across[ow] * row[right[ow]]
 
 
-def _spread(gy: Array, low: Array, high: Array, part: Array, size: int) -> Array:
-    """The transpose of :func:`_mix` along the last axis."""
-    matrix = np.zeros((part.size, size), gy.dtype)
-    i = np.arange(part.size)
-    matrix[i, low] += 1 - part
-    matrix[i, high] += part
-    return gy @ matrix
-
-
 def _bilinear_grad_numpy(
     gy: Array, gx: Array, top: Array, bottom: Array, down: Array, left: Array, right: Array,
     across: Array,
 ) -> None:  # fmt: skip
-    columns = _spread(gy, left, right, across, gx.shape[2])
-    rows = _spread(columns.swapaxes(1, 2), top, bottom, down, gx.shape[1])
-    gx[...] = rows.swapaxes(1, 2)
+    row = np.zeros((gy.shape[0], gy.shape[1], gx.shape[2]), gx.dtype)
+    np.add.at(row, np.s_[:, :, left], gy * (1 - across))
+    np.add.at(row, np.s_[:, :, right], gy * across)
+    gx[...] = 0
+    np.add.at(gx, np.s_[:, top], row * (1 - down[:, None]))
+    np.add.at(gx, np.s_[:, bottom], row * down[:, None])
 
 
 @kernel(numpy=_bilinear_grad_numpy)

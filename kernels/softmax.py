@@ -123,33 +123,51 @@ def _log_softmax_columns_numpy(x: Array, y: Array) -> None:
     y -= np.log(np.exp(y).sum(1, keepdims=True))
 
 
+@inline
+def _keep_larger(row: Array, largest: Array) -> None:
+    for i in range(row.size):
+        largest[i] = max(largest[i], row[i])
+
+
+@inline
+def _add_exp(row: Array, largest: Array, total: Array) -> None:
+    for i in range(row.size):
+        total[i] += _exp(row[i] - largest[i])
+
+
 @kernel(numpy=_log_softmax_columns_numpy, parallel_above=PARALLEL_ABOVE)
 def _log_softmax_columns(x: Array, y: Array) -> None:
     N, D, S = x.shape
     blocks = (S + BLOCK - 1) // BLOCK
     for block in prange(N * blocks):
         n, start = block // blocks, block % blocks * BLOCK
-        columns, out = x[n, :, start : start + BLOCK], y[n, :, start : start + BLOCK]
-        width = columns.shape[1]
-        largest = np.empty(width, x.dtype)
-        log_total = np.empty(width, x.dtype)
-        for s in range(width):
-            largest[s] = columns[0, s]
-            log_total[s] = 0
+        stop = min(start + BLOCK, S)
+        largest = x[n, 0, start:stop].copy()
+        total = np.zeros(stop - start, x.dtype)
         for d in range(1, D):
-            for s in range(width):
-                largest[s] = max(largest[s], columns[d, s])
+            _keep_larger(x[n, d, start:stop], largest)
         for d in range(D):
-            for s in range(width):
-                log_total[s] += _exp(columns[d, s] - largest[s])
-        for s in range(width):
-            log_total[s] = math.log(log_total[s])
+            _add_exp(x[n, d, start:stop], largest, total)
+        for i in range(stop - start):
+            total[i] = math.log(total[i])
         for d in range(D):
-            _subtract_rows(columns[d], out[d], largest, log_total)
+            _subtract_rows(x[n, d, start:stop], y[n, d, start:stop], largest, total)
 
 
 def _log_softmax_columns_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
     np.subtract(gy, np.exp(y) * gy.sum(1, keepdims=True), out=gx)
+
+
+@inline
+def _add(row: Array, total: Array) -> None:
+    for i in range(row.size):
+        total[i] += row[i]
+
+
+@inline
+def _subtract_share(y: Array, gy: Array, gx: Array, total: Array) -> None:
+    for i in range(y.size):
+        gx[i] = gy[i] - _exp(y[i]) * total[i]
 
 
 @kernel(numpy=_log_softmax_columns_grad_numpy, parallel_above=PARALLEL_ABOVE)
@@ -159,15 +177,11 @@ def _log_softmax_columns_grad(y: Array, gy: Array, gx: Array) -> None:
     for block in prange(N * blocks):
         n, start = block // blocks, block % blocks * BLOCK
         stop = min(start + BLOCK, S)
-        total = np.empty(BLOCK, y.dtype)
-        for s in range(BLOCK):
-            total[s] = 0
+        total = np.zeros(stop - start, y.dtype)
         for d in range(D):
-            for s in range(start, stop):
-                total[s - start] += gy[n, d, s]
+            _add(gy[n, d, start:stop], total)
         for d in range(D):
-            for s in range(start, stop):
-                gx[n, d, s] = gy[n, d, s] - _exp(y[n, d, s]) * total[s - start]
+            _subtract_share(y[n, d, start:stop], gy[n, d, start:stop], gx[n, d, start:stop], total)
 
 
 def softmax(x: Array, dim: int) -> Array:
