@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -49,7 +50,7 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") 
     return array_module(like).empty(shape, dtype)
 
 
-def check_memory(shape: tuple[int, ...], dtype: Any, op: str = "") -> None:
+def check_memory(shape: Sequence[int], dtype: Any, op: str = "") -> None:
     """Raise OutOfMemoryError if an array of this shape can never fit into memory."""
     nbytes = math.prod(shape) * np.dtype(dtype).itemsize
     if nbytes > 1 << 26 and nbytes > memory_limit():

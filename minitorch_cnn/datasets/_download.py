@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import http.client
 import os
-import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -212,16 +211,3 @@ def _progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
     with bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def write_atomically(source: IO[bytes], path: Path) -> None:
-    """Copy ``source`` to ``path`` so that the path holds all of it or what it held before."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as out:
-            shutil.copyfileobj(source, out)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import shutil
 import tarfile
 import zlib
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._download import Checksum, RemoteFile, fetch, write_atomically
+from ..serialization import atomic_write
+from ._download import Checksum, RemoteFile, fetch
 from ._pickle import load_plain
 from ._root import default_root
 from .vision import Apply, InMemoryImages
@@ -102,7 +104,8 @@ class CIFAR10(InMemoryImages):
                     if member.isfile() and member.name in wanted:
                         source = tar.extractfile(member)
                         assert source is not None
-                        write_atomically(source, self._folder / wanted[member.name])
+                        with atomic_write(self._folder / wanted[member.name]) as out:
+                            shutil.copyfileobj(source, out)
         except (tarfile.TarError, EOFError, zlib.error) as error:
             found = Checksum("md5", self.tgz_md5).found_in(archive)
             raise RuntimeError(

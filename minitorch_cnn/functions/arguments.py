@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import device as Device
-from ..memory import check_allocation
+from ..kernels.backend import check_memory
 from ..tensor import Array, Tensor
 
 
@@ -156,7 +156,7 @@ def finish(array: Array, device: Any = None, requires_grad: bool = False) -> Ten
 
 def empty(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """``np.empty`` that refuses what cannot fit into memory."""
-    check_allocation(name, shape, dtype)
+    check_memory(shape, dtype, name)
     return np.empty(shape, dtype)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import get_default_dtype
-from ..memory import check_allocation
+from ..kernels.backend import check_memory
 from ..tensor import Array, Tensor
 from . import arguments
 from .arguments import (
@@ -123,7 +123,7 @@ def zeros(
 ) -> Tensor:
     """``zeros(2, 3)`` or ``zeros((2, 3))``: filled with 0."""
     shape, wanted = _plan("zeros", size, dtype, kwargs)
-    check_allocation("zeros", shape, wanted)
+    check_memory(shape, wanted, "zeros")
     return finish(np.zeros(shape, wanted), device, requires_grad)
 
 
@@ -132,7 +132,7 @@ def ones(
 ) -> Tensor:
     """``ones(2, 3)`` or ``ones((2, 3))``: filled with 1."""
     shape, wanted = _plan("ones", size, dtype, kwargs)
-    check_allocation("ones", shape, wanted)
+    check_memory(shape, wanted, "ones")
     return finish(np.ones(shape, wanted), device, requires_grad)
 
 
@@ -176,7 +176,7 @@ def eye(
     if rows < 0 or columns < 0:
         raise RuntimeError(f"n and m must be greater or equal to 0, got {rows} and {columns}")
     wanted = numpy_dtype("eye", dtype)
-    check_allocation("eye", (rows, columns), wanted)
+    check_memory((rows, columns), wanted, "eye")
     return finish(np.eye(rows, columns, dtype=wanted), device, requires_grad)
 
 
@@ -206,7 +206,7 @@ def arange(
         integers = True
     start, end, step = given
     n = -((start - end) // step) if integers else math.ceil((end - start) / step)
-    check_allocation("arange", (n,), wanted)
+    check_memory((n,), wanted, "arange")
     if wanted.kind == "f":
         y = start + np.arange(n, dtype=np.float64) * step
     else:
@@ -227,7 +227,7 @@ def range(*bounds: Any, dtype: Any = None, device: Any = None, **named: Any) -> 
     _check_range(start, end, step)
     n = math.floor((end - start) / step) + 1
     wanted = numpy_dtype("range", dtype)
-    check_allocation("range", (n,), wanted)
+    check_memory((n,), wanted, "range")
     return finish((start + np.arange(n, dtype=np.float64) * step).astype(wanted), device)
 
 
@@ -391,7 +391,7 @@ def _spaced(name: str, a: Any, b: Any, steps: int, dtype: np.dtype[Any]) -> Arra
     n = as_int(name, "steps", steps)
     if n < 0:
         raise RuntimeError(f"{name}: number of steps must be non-negative, got {n}")
-    check_allocation(name, (n,), dtype)
+    check_memory((n,), dtype, name)
     # From both ends, so that the last number is exactly b and the middle is symmetric.
     step = (b - a) / max(n - 1, 1)
     i = np.arange(n, dtype=np.float64)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..memory import check_allocation
+from ..kernels.backend import check_memory
 from ..ops import indexing
 from ..ops import shape as ops
 from ..tensor import Tensor
@@ -79,7 +79,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
                     f" (shapes {list(shape)} and {list(other)})"
                 )
     total = (*shape[:d], sum(x.array.shape[d] for x in real), *shape[d + 1 :])
-    check_allocation("cat", total, real[0].array.dtype)
+    check_memory(total, real[0].array.dtype, "cat")
     y: Tensor = ops.cat(*(xs if len(shape) == 1 else real), dim=d)
     return y
 

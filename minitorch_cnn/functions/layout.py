@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import check_allocation
+from ..kernels.backend import check_memory
 from ..ops import indexing
 from ..ops import shape as ops
 from ..tensor import Tensor
@@ -41,7 +41,7 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     x = check_tensor("clone", input)
     expanded = 0 in x.array.strides
     if expanded:  # the copy is as large as the tensor looks
-        check_allocation("clone", x.array.shape, x.array.dtype)
+        check_memory(x.array.shape, x.array.dtype, "clone")
     y: Tensor = ops.clone(x, contiguous=expanded or memory_format is contiguous_format)
     return y
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..memory import check_allocation
+from ..kernels.backend import check_memory
 from ..tensor import Array, Tensor
 from .arguments import (
     as_int,
@@ -70,7 +70,7 @@ def rand(
     """Uniform on [0, 1)."""
     shape, wanted = as_size("rand", size), numpy_dtype("rand", dtype)
     _need_float("rand", wanted)
-    check_allocation("rand", shape, wanted)
+    check_memory(shape, wanted, "rand")
     return finish(_unit(shape, wanted, _draw(generator)), device, requires_grad)
 
 
@@ -84,7 +84,7 @@ def randn(
     """Normal with mean 0 and standard deviation 1."""
     shape, wanted = as_size("randn", size), numpy_dtype("randn", dtype)
     _need_float("randn", wanted)
-    check_allocation("randn", shape, wanted)
+    check_memory(shape, wanted, "randn")
     return finish(_gaussian(shape, wanted, _draw(generator)), device, requires_grad)
 
 
@@ -111,7 +111,7 @@ def randint(
     shape = as_size("randint", (size,))
     wanted = numpy_dtype("randint", dtype, np.dtype(np.int64))
     a, b = as_int("randint", "low", low), as_int("randint", "high", high)
-    check_allocation("randint", shape, wanted)
+    check_memory(shape, wanted, "randint")
     return finish(_integers(shape, wanted, a, b, _draw(generator)), device, requires_grad)
 
 
@@ -129,7 +129,7 @@ def randperm(
     largest = 2 ** _MANTISSA[wanted.itemsize] if wanted.kind == "f" else np.iinfo(wanted).max
     if count - 1 > largest:
         raise RuntimeError(f"randperm: {count - 1} does not fit in {wanted}")
-    check_allocation("randperm", (count,), wanted)
+    check_memory((count,), wanted, "randperm")
     y = _draw(generator).permutation(count).astype(wanted, copy=False)
     return finish(y, device, requires_grad)
 
@@ -333,7 +333,7 @@ def _normal(
     _need_float("normal", dtype)
     if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    check_allocation("normal", shape, dtype)
+    check_memory(shape, dtype, "normal")
     y = np.asarray(_gaussian(shape, dtype, source))
     y *= dtype.type(std)
     y += dtype.type(mean)

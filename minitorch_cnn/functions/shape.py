@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import check_allocation
+from ..kernels.backend import check_memory
 from ..ops import shape as ops
 from ..size import Size
 from ..tensor import Tensor, memory_of
@@ -299,7 +299,7 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
     if min(times, default=0) < 0:
         raise RuntimeError(f"repeat: Trying to create tensor with negative repeats {list(times)}")
     sizes = (1,) * (len(times) - len(shape)) + shape
-    check_allocation("repeat", [r * n for r, n in zip(times, sizes)], self.array.dtype)
+    check_memory([r * n for r, n in zip(times, sizes)], self.array.dtype, "repeat")
     y: Tensor = ops.repeat(self, repeats=times)
     return y
 
