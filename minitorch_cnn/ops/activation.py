@@ -1,7 +1,8 @@
 """Activations: functions of each element by itself, and softmax along a dimension.
 
-Inputs are floating; relu, hardtanh and threshold take integers too. The gradient at a kink is
-PyTorch's: 0 for relu at 0 and for hardtanh at its limits.
+Inputs are floating; relu, hardtanh and threshold take integers too, and sigmoid, tanh and softsign
+make the default dtype of them. The gradient at a kink is PyTorch's: 0 for relu at 0 and for
+hardtanh at its limits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..dtypes import get_default_dtype
 from ..tensor import Array, op
 from .basic import sum_to
 
@@ -37,6 +39,10 @@ def _of_output(name: str, x: Array) -> Any:
     _floating(name, x)
     y = _apply(name, x)
     return y, (lambda gy: _apply(f"{name}_grad", y, gy),)
+
+
+def _as_floating(x: Array) -> Array:
+    return x if x.dtype.kind == "f" else x.astype(get_default_dtype().numpy)
 
 
 def _floating(name: str, x: Array) -> None:
@@ -128,13 +134,13 @@ def selu(x: Array, /) -> Any:
 @op
 def sigmoid(x: Array, /) -> Any:
     """y = 1 / (1 + e^-x)."""
-    return _of_output("sigmoid", x)
+    return _of_output("sigmoid", _as_floating(x))
 
 
 @op
 def tanh(x: Array, /) -> Any:
     """y = tanh x."""
-    return _of_output("tanh", x)
+    return _of_output("tanh", _as_floating(x))
 
 
 @op
@@ -155,6 +161,7 @@ def softplus(x: Array, /, *, beta: float, threshold: float) -> Any:
 @op
 def softsign(x: Array, /) -> Any:
     """y = x / (1 + |x|)."""
+    x = _as_floating(x)
     below = 1 + np.abs(x)
     return x / below, (lambda gy: gy / (below * below),)
 
