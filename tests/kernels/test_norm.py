@@ -64,6 +64,10 @@ def test_digits_survive_a_large_mean(backend: str, offset: float, rng: np.random
     np.testing.assert_allclose(mean, exact_mean.ravel(), rtol=1e-14, atol=1e-12)
     np.testing.assert_allclose(var, exact_var.ravel(), rtol=1e-6)
     np.testing.assert_allclose(y, (exact - exact_mean) / np.sqrt(exact_var), rtol=1e-5, atol=1e-6)
+    with using(backend):
+        _, product = norm.gradient_sums(x, x, mean)  # a gradient whose own sum is large
+    expected = (exact * (exact - exact_mean)).sum((0, 2))
+    np.testing.assert_allclose(product, expected, rtol=1e-6, atol=1e-6 * abs(offset) ** 2)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

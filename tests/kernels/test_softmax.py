@@ -68,6 +68,19 @@ def test_nan_anywhere_in_a_row_is_seen(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_overflows_wherever_the_largest_is(backend: str) -> None:
+    for at in range(11):
+        x = np.zeros((11, 2))
+        x[at] = 5000
+        with using(backend):
+            for dim, given in ((1, x.T), (0, x)):
+                y = softmax.softmax(given, dim)
+                np.testing.assert_array_equal(y, given / 5000)
+                log_y = softmax.log_softmax(given, dim)
+                np.testing.assert_array_equal(log_y, given - 5000)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_large_numbers_keep_their_differences(backend: str) -> None:
     x = np.float32([[10000.0, 10001.0, 9998.0]])
     with using(backend):
