@@ -160,7 +160,9 @@ def _fingerprint(module: str) -> str:
         constants: dict[str, Any] = {}
         seen[name] = functions, constants
         for key, value in vars(sys.modules[name]).items():
-            fn = getattr(value, "py_func", getattr(value, "fn", value))
+            # What a Dispatcher, a Kernel, an intrinsic were made from.
+            made_from = (getattr(value, a, None) for a in ("py_func", "fn", "_defn"))
+            fn = next((f for f in made_from if f is not None), value)
             if isinstance(fn, FunctionType) and fn.__module__ == name:
                 functions[key] = _code(fn.__code__)
             elif isinstance(fn, FunctionType) and fn.__module__.startswith(str(__package__)):

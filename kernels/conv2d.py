@@ -19,14 +19,23 @@ import numpy as np
 
 from . import backend, depthwise
 from .backend import Array, contiguous, empty
-from .gemm import PANEL, Panel, gemm, gemm_nt, panel_count, panel_shape
+from .gemm import (
+    PANEL,
+    VECTOR,
+    Panel,
+    gemm,
+    gemm_sum,
+    pack_transposed,
+    panel_count,
+    panel_shape,
+    rounded,
+)
 from .geometry import Pair, conv_output, pair
 from .im2col import col2im, col2im_numpy, im2col, windows
 
 ONE, ZERO = (1, 1), (0, 0)
 WORKSPACE = 1 << 20  # bytes of columns per thread: what stays in a core's cache
 LARGEST = 1 << 24  # bytes of columns per thread never exceeded, however large the image
-LONG_PANEL = 1024  # columns for grad_weight, whose dot products run along them
 
 
 def forward(
@@ -114,8 +123,9 @@ def grad_weight(
     N, _, H, W = x.shape
     F, CG, KH, KW = weight_shape
     OH, OW = size = gy.shape[2:]
-    gw = np.zeros(weight_shape, x.dtype)
+    gw = empty(weight_shape, x)
     if gw.size == 0 or gy.size == 0:
+        gw[...] = 0
         return gw
     x, gy = contiguous(x), contiguous(gy)
     if CG == 1 and groups > 1:
@@ -123,17 +133,22 @@ def grad_weight(
         return gw
     K, M = CG * KH * KW, F // groups
     images = x.reshape(N * groups, CG, H, W)
-    outputs = gy.reshape(N * groups, M, *size)
-    columns = LONG_PANEL if K + M <= LONG_PANEL else PANEL
-    panel = panel_shape(N * groups, OH, OW, columns, groups == 1)
+    outputs = gy.reshape(N * groups, M, OH, OW)
+    panel = panel_shape(N * groups, OH, OW, PANEL, groups == 1)
     P = panel_count(N * groups, OH, OW, panel)
-    chunk = _chunk(P, (K + M) * columns * x.itemsize)
-    col, rows = empty((chunk, K, columns), x), empty((chunk, M, columns), x)
+    width = rounded(M, VECTOR)
+    chunk = _chunk(P, (K + width) * PANEL * x.itemsize)
+    col, rows = empty((chunk, K, PANEL), x), empty((chunk, PANEL, width), x)
+    # gw^T = sum over pixels of im2col(x) gy^T: of the two, gy is the smaller one to transpose.
+    sums = np.zeros((groups, K, width), x.dtype)
     for first in range(0, P, chunk):
-        b, a = col[: P - first], rows[: P - first]
-        _pack(images, b, first, panel, (KH, KW), size, stride, padding, dilation)
-        _pack(outputs, a, first, panel, ONE, size, ONE, ZERO, ONE)
-        gemm_nt(a, b, gw.reshape(groups, M, K), N * groups, *size, first, panel)
+        a, b = col[: P - first], rows[: P - first]
+        _pack(images, a, first, panel, (KH, KW), size, stride, padding, dilation)
+        pack_transposed(outputs, b, first, panel)
+        gemm_sum(a, b, sums, N * groups, OH, OW, first, panel)
+    turned = empty((groups, width, K), x)
+    pack_transposed(sums.reshape(groups, K, 1, width), turned, 0, (1, 1, width))
+    gw.reshape(groups, M, K)[...] = turned[:, :M]
     return gw
 
 
@@ -188,7 +203,8 @@ def _grad_images(
     G = weight.shape[0] // M
     plane = taps * OH * OW * gy.itemsize  # bytes of columns of one channel of one image
     budget = WORKSPACE * backend.get_num_threads()
-    images = max(1, min(N, budget // (C * plane)))
+    # Images enough to fill a panel, and then as many channels as fit; or all channels, and images.
+    images = min(N, max(math.ceil(PANEL / (OH * OW)) if G == 1 else 1, budget // (C * plane)))
     images = images // G * G if images >= G else math.gcd(images, G)
     channels = max(min(C, 4), min(C, budget // (images * plane)))
     channels = math.ceil(C / math.ceil(C / channels))

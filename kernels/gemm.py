@@ -4,12 +4,11 @@ C = A B is computed in *panels*: blocks of up to PANEL columns of B, laid out so
 panel is one run of memory. A panel is small enough to stay in a core's cache while all rows of A
 pass over it, and it is the unit that threads share out. ``im2col`` makes the panels of a
 convolution (it *is* how B is packed); a plain matrix is packed by the same function as a 1x1
-convolution.
+convolution, a transposed one by ``pack_transposed``.
 
-``gemm`` adds multiples of the rows of a panel to rows of C. ``gemm_nt`` is for C = A B^T, where
-both operands run along the summed axis: it takes dot products. Both work on blocks of 4 x 4, so
-that every number loaded is used four times; LLVM makes their innermost loops vector instructions.
-A hand-made micro-kernel would take the place of ``_add_4_rows``.
+``gemm`` multiplies A with each panel by itself: the panels are parts of C. ``gemm_sum`` adds the
+products with all panels up: the panels are parts of the summed axis, as for the gradient of a
+weight, which is a sum over all pixels. Both add up four rows of C at a time in ``microkernel``.
 
 Every element of C is summed by one thread, in an order that depends on the shapes alone.
 """
@@ -24,11 +23,12 @@ import numpy as np
 from . import backend
 from .backend import Array, contiguous, empty
 from .jit import inline, kernel, prange
+from .microkernel import VECTOR_BYTES, VECTORS, one_vector, three_vectors
 
-PANEL = 256  # columns; a constant distance between rows lets LLVM prove that they do not overlap
+PANEL = 256  # columns
 DEPTH = 256  # rows of a panel used before moving on: DEPTH * PANEL numbers, a quarter to half of L2
 ROWS = 32  # rows of C that a task computes
-VECTOR = 16  # columns are padded to a multiple of this, so that no loop has a scalar rest
+VECTOR = 16  # columns are padded to a multiple of this: whole vectors, of whatever width
 SMALL = 1 << 15  # multiply-adds up to which NumPy's product is faster, and runs on one thread
 
 Panel = tuple[int, int, int]
@@ -91,38 +91,31 @@ def fill(to: Array, t: int, value: float, n: int) -> None:
 
 
 @inline
-def _add_4_rows(
-    a: Array, start: int, row: int, step: int, rows: int, b: Array, depth: int, acc: Array, n: int
-) -> None:
-    """acc[i, :n] += sum_k a[i, k] b[k, :n] for i = 0..3; a[i, k] is at start + i row + k step.
+def add(to: Array, t: int, source: Array, s: int, n: int) -> None:
+    """``to[t : t + n] += source[s : s + n]``."""
+    if n > 0:
+        t, s = uint(t), uint(s)
+        for j in range(uint(n)):
+            to[t + j] += source[s + j]
 
-    Where fewer than four rows are left, the last is computed again (and not stored).
-    """
+
+@inline
+def _add_4_rows(
+    a: Array, start: int, row: int, step: int, rows: int,
+    b: Array, q: int, b_row: int, depth: int, to: Array, t: int, to_row: int, n: int,
+) -> None:  # fmt: skip
+    """to[t + i to_row + j] += sum over k < depth of a[start + i row + k step] * b[q + k b_row + j],
+    for i = 0..3 and j < n. Where fewer than four rows are left, the last is computed again."""
     p0, p1 = start, start + min(1, rows - 1) * row
     p2, p3 = start + min(2, rows - 1) * row, start + min(3, rows - 1) * row
-    whole = depth - depth % 4
-    for k in range(0, whole, 4):
-        a00, a01, a02, a03 = a[p0], a[p0 + step], a[p0 + 2 * step], a[p0 + 3 * step]
-        a10, a11, a12, a13 = a[p1], a[p1 + step], a[p1 + 2 * step], a[p1 + 3 * step]
-        a20, a21, a22, a23 = a[p2], a[p2 + step], a[p2 + 2 * step], a[p2 + 3 * step]
-        a30, a31, a32, a33 = a[p3], a[p3 + step], a[p3 + 2 * step], a[p3 + 3 * step]
-        r = b[k * PANEL : (k + 4) * PANEL]
-        for j in range(n):
-            b0, b1, b2, b3 = r[j], r[PANEL + j], r[2 * PANEL + j], r[3 * PANEL + j]
-            acc[j] += a00 * b0 + a01 * b1 + a02 * b2 + a03 * b3
-            acc[PANEL + j] += a10 * b0 + a11 * b1 + a12 * b2 + a13 * b3
-            acc[2 * PANEL + j] += a20 * b0 + a21 * b1 + a22 * b2 + a23 * b3
-            acc[3 * PANEL + j] += a30 * b0 + a31 * b1 + a32 * b2 + a33 * b3
-        p0, p1, p2, p3 = p0 + 4 * step, p1 + 4 * step, p2 + 4 * step, p3 + 4 * step
-    for k in range(whole, depth):
-        a0, a1, a2, a3 = a[p0], a[p1], a[p2], a[p3]
-        r = b[k * PANEL : (k + 1) * PANEL]
-        for j in range(n):
-            acc[j] += a0 * r[j]
-            acc[PANEL + j] += a1 * r[j]
-            acc[2 * PANEL + j] += a2 * r[j]
-            acc[3 * PANEL + j] += a3 * r[j]
-        p0, p1, p2, p3 = p0 + step, p1 + step, p2 + step, p3 + step
+    one = VECTOR_BYTES // a.itemsize
+    j = 0
+    while j + VECTORS * one <= n:
+        three_vectors(a, p0, p1, p2, p3, step, b, q + j, b_row, depth, to, t + j, to_row)
+        j += VECTORS * one
+    while j < n:
+        one_vector(a, p0, p1, p2, p3, step, b, q + j, b_row, depth, to, t + j, to_row)
+        j += one
 
 
 def gemm_numpy(
@@ -154,6 +147,7 @@ def gemm(
     G = bias.size // M
     blocks = (M + ROWS - 1) // ROWS
     bf, cf = b.reshape(b.size), c.reshape(c.size)
+    zero = c.dtype.type(0)
     for task in prange(P * blocks):
         p = task // blocks
         n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
@@ -163,111 +157,111 @@ def gemm(
         top = task % blocks * ROWS
         acc = np.empty(4 * PANEL, c.dtype)
         for k in range(0, depth, DEPTH):
-            part = bf[(p * K + k) * LD : (p * K + min(k + DEPTH, depth)) * LD]
+            part, rest = (p * K + k) * LD, min(DEPTH, depth - k)
             for m in range(top, min(top + ROWS, M), 4):
+                # Each block of the sum is added up by itself: a shorter chain rounds less.
                 for i in range(min(4, M - m)):
-                    if k == 0:
-                        fill(acc, i * PANEL, bias[g * M + m + i], columns)
-                    else:
-                        for n in range(n0, n1):
-                            to = i * PANEL + (n - n0) * run
-                            copy(acc, to, cf, ((n * M + m + i) * OH + h0) * OW + w0, run)
+                    fill(acc, i * PANEL, bias[g * M + m + i] if k == 0 else zero, columns)
                 start = g * a_step[0] + m * a_step[1] + k * a_step[2]
-                rest = min(DEPTH, depth - k)
-                _add_4_rows(a, start, a_step[1], a_step[2], M - m, part, rest, acc, columns)
+                _add_4_rows(
+                    a, start, a_step[1], a_step[2], M - m,
+                    bf, part, LD, rest, acc, 0, PANEL, columns,
+                )  # fmt: skip
                 for i in range(min(4, M - m)):
                     for n in range(n0, n1):
-                        source = i * PANEL + (n - n0) * run
-                        copy(cf, ((n * M + m + i) * OH + h0) * OW + w0, acc, source, run)
+                        to = ((n * M + m + i) * OH + h0) * OW + w0
+                        if k == 0:
+                            copy(cf, to, acc, i * PANEL + (n - n0) * run, run)
+                        else:
+                            add(cf, to, acc, i * PANEL + (n - n0) * run, run)
 
 
-@inline
-def _dot_4_by_4(
-    a: Array, p: int, rows: int, b: Array, q: int, cols: int, step: int, n: int, sums: Array
-) -> None:
-    """sums[4 i + j] = sum over n of a[p + i step + ...] b[q + j step + ...] for i, j = 0..3.
-
-    Rows beyond ``rows`` and ``cols`` repeat the last one (their sums are not used).
-    """
-    p0, p1 = uint(p), uint(p + min(1, rows - 1) * step)
-    p2, p3 = uint(p + min(2, rows - 1) * step), uint(p + min(3, rows - 1) * step)
-    q0, q1 = uint(q), uint(q + min(1, cols - 1) * step)
-    q2, q3 = uint(q + min(2, cols - 1) * step), uint(q + min(3, cols - 1) * step)
-    zero = a.dtype.type(0)
-    s00 = s01 = s02 = s03 = zero
-    s10 = s11 = s12 = s13 = zero
-    s20 = s21 = s22 = s23 = zero
-    s30 = s31 = s32 = s33 = zero
-    for j in range(uint(n)):
-        a0, a1, a2, a3 = a[p0 + j], a[p1 + j], a[p2 + j], a[p3 + j]
-        b0, b1, b2, b3 = b[q0 + j], b[q1 + j], b[q2 + j], b[q3 + j]
-        s00 += a0 * b0
-        s01 += a0 * b1
-        s02 += a0 * b2
-        s03 += a0 * b3
-        s10 += a1 * b0
-        s11 += a1 * b1
-        s12 += a1 * b2
-        s13 += a1 * b3
-        s20 += a2 * b0
-        s21 += a2 * b1
-        s22 += a2 * b2
-        s23 += a2 * b3
-        s30 += a3 * b0
-        s31 += a3 * b1
-        s32 += a3 * b2
-        s33 += a3 * b3
-    sums[0], sums[1], sums[2], sums[3] = s00, s01, s02, s03
-    sums[4], sums[5], sums[6], sums[7] = s10, s11, s12, s13
-    sums[8], sums[9], sums[10], sums[11] = s20, s21, s22, s23
-    sums[12], sums[13], sums[14], sums[15] = s30, s31, s32, s33
-
-
-def gemm_nt_numpy(
+def gemm_sum_numpy(
     a: Array, b: Array, c: Array, N: int, OH: int, OW: int, first: int, panel: Panel
 ) -> None:
     """The same in whole-array NumPy."""
-    G, M, K = c.shape
+    rows = c.shape[1]
     for p in range(len(b)):
         n0, n1, h0, h1, w0, w1 = panel_box(first + p, N, OH, OW, panel)
         size = (n1 - n0) * (h1 - h0) * (w1 - w0)
-        c[n0 % G] += a[p, :M, :size] @ b[p, :K, :size].T
+        c[n0 % len(c)] += a[p, :rows, :size] @ b[p, :size]
 
 
-@kernel(numpy=gemm_nt_numpy, parallel_above=1 << 13)
-def gemm_nt(
+@kernel(numpy=gemm_sum_numpy, parallel_above=1 << 13)
+def gemm_sum(
     a: Array, b: Array, c: Array, N: int, OH: int, OW: int, first: int, panel: Panel
 ) -> None:
-    """c[g, m, k] += sum over the panels p of group g and their columns j of a[p, m, j] b[p, k, j].
+    """c[g, k, m] += sum over the panels p of group g and their columns j of a[p, k, j] b[p, j, m].
 
-    a: (P, >= M, LD) and b: (P, >= K, LD), panels ``first`` to ``first + P`` of N images of OH x OW
-    pixels; image n belongs to group n modulo G. c: (G, M, K).
+    a: (P, >= rows, LD) and b: (P, >= columns, W), panels ``first`` to ``first + P`` of N images of
+    OH x OW pixels; image n belongs to group n modulo G. c: (G, rows, W), W a multiple of VECTOR.
     """
-    G, M, K = c.shape
-    P, MA, LD = a.shape
-    KB = b.shape[1]
+    G, rows, W = c.shape
+    P, K, LD = a.shape
+    depth = b.shape[1]
     # Tiles of c, small enough that a small c still occupies all threads.
-    tall = 32 if M * K > 1 << 14 else 16
-    wide = 16 if M * K > 1 << 14 else 8
-    down, across = (M + tall - 1) // tall, (K + wide - 1) // wide
+    tall = min(32, max(4, (rows // 16 + 3) // 4 * 4))
+    down, across = (rows + tall - 1) // tall, (W + PANEL - 1) // PANEL
     af, bf, cf = a.reshape(a.size), b.reshape(b.size), c.reshape(c.size)
     for task in prange(G * down * across):
         g = task // (down * across)
-        top, left = task // across % down * tall, task % across * wide
-        sums = np.empty(16, c.dtype)
+        top, left = task // across % down * tall, task % across * PANEL
+        wide = min(PANEL, W - left)
+        acc = np.empty(4 * PANEL, c.dtype)
         for p in range(P):
             n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
-            size = (n1 - n0) * (h1 - h0) * (w1 - w0)
             if n0 % G == g:
-                n = min(LD, (size + VECTOR - 1) // VECTOR * VECTOR)
-                for k in range(left, min(left + wide, K), 4):
-                    for m in range(top, min(top + tall, M), 4):
-                        rows, cols = min(4, M - m), min(4, K - k)
-                        at, bt = (p * MA + m) * LD, (p * KB + k) * LD
-                        _dot_4_by_4(af, at, rows, bf, bt, cols, LD, n, sums)
-                        for i in range(rows):
-                            for j in range(cols):
-                                cf[(g * M + m + i) * K + k + j] += sums[4 * i + j]
+                n = (n1 - n0) * (h1 - h0) * (w1 - w0)
+                for k in range(top, min(top + tall, rows), 4):
+                    fill(acc, 0, 0, 4 * PANEL)
+                    _add_4_rows(
+                        af, (p * K + k) * LD, LD, 1, rows - k,
+                        bf, p * depth * W + left, W, n, acc, 0, PANEL, wide,
+                    )  # fmt: skip
+                    for i in range(min(4, rows - k)):
+                        add(cf, (g * rows + k + i) * W + left, acc, i * PANEL, wide)
+
+
+def pack_transposed_numpy(x: Array, out: Array, first: int, panel: Panel) -> None:
+    """The same in whole-array NumPy."""
+    N, M, OH, OW = x.shape
+    for p in range(len(out)):
+        n0, n1, h0, h1, w0, w1 = panel_box(first + p, N, OH, OW, panel)
+        seen = x[n0:n1, :, h0:h1, w0:w1].transpose(0, 2, 3, 1).reshape(-1, M)
+        out[p, : len(seen), :M] = seen
+        out[p, : len(seen), M:] = 0
+
+
+@kernel(numpy=pack_transposed_numpy)
+def pack_transposed(x: Array, out: Array, first: int, panel: Panel) -> None:
+    """out[p, j, m] = x[n, m, oh, ow] for the pixels j = (n, oh, ow) of panels ``first`` and on.
+
+    x: (N, M, OH, OW). out: (P, columns of a panel, W), W >= M; what is beyond M is set to 0.
+    """
+    N, M, OH, OW = x.shape
+    P, depth, W = out.shape
+    blocks = (W + VECTOR - 1) // VECTOR
+    xf, of = x.reshape(x.size), out.reshape(out.size)
+    for task in prange(P * blocks):
+        p, m0 = task // blocks, task % blocks * VECTOR
+        n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
+        run = (h1 - h0) * (w1 - w0)
+        for n in range(n0, n1):
+            to = (p * depth + (n - n0) * run) * W
+            source = (n * M * OH + h0) * OW + w0
+            # Tiles of VECTOR x VECTOR, so that the lines of memory written to stay in cache.
+            for j in range(0, run, VECTOR):
+                for m in range(m0, min(m0 + VECTOR, W)):
+                    for i in range(uint(j), uint(min(j + VECTOR, run))):
+                        if m < M:
+                            of[uint(to + m) + i * uint(W)] = xf[uint(source + m * OH * OW) + i]
+                        else:
+                            of[uint(to + m) + i * uint(W)] = 0
+
+
+def rounded(n: int, to: int) -> int:
+    """The multiple of ``to`` at or above n."""
+    return math.ceil(n / to) * to
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -288,40 +282,48 @@ def matmul(a: Array, b: Array) -> Array:
     c = empty((*batch, M, N), a, op="matmul")
     if K == 0:
         c[...] = 0
+    elif c.size and not batch and b.strides[0] < b.strides[1]:
+        _matmul_transposed(a, contiguous(b.T), c)
     elif c.size:
         images = math.prod(batch)
         if a.ndim > 2:
             a = np.broadcast_to(a, (*batch, M, K)).reshape(images, M, K)
         b = np.broadcast_to(b, (*batch, K, N)).reshape(images, K, N)
-        _matmul(a if a.ndim == 3 else a[None], b, c.reshape(images, M, N))
+        _matmul(a if a.ndim == 3 else a[None], contiguous(b), c.reshape(images, M, N))
     return c
 
 
 def _matmul(a: Array, b: Array, c: Array) -> None:
     """c = a @ b for stacks of matrices; a has as many as b, or one for all of them."""
-    B, K, N = b.shape
-    M = a.shape[1]
-    if b.strides[1] < b.strides[2]:  # B is the transpose of what is in memory: so is Linear's
-        c[...] = 0
-        rows, b = contiguous(a), contiguous(b.swapaxes(1, 2))
-        rows = rows if len(rows) == B else contiguous(np.broadcast_to(rows, (B, M, K)))
-        gemm_nt(rows, b, c, B, 1, K, 0, (1, 1, K))
-        return
     from .im2col import im2col
 
+    B, K, N = b.shape
+    M = a.shape[1]
     if a.strides[1] < a.strides[2]:
-        a = contiguous(a.swapaxes(1, 2))
-        steps = (M * K, 1, M)
+        a, steps = contiguous(a.swapaxes(1, 2)), (M * K, 1, M)
     else:
-        a = contiguous(a)
-        steps = (M * K, K, 1)
-    images, out = contiguous(b).reshape(B, K, 1, N), c.reshape(B, M, 1, N)
+        a, steps = contiguous(a), (M * K, K, 1)
+    images, out = b.reshape(B, K, 1, N), c.reshape(B, M, 1, N)
     bias = np.zeros(len(a) * M, c.dtype)
     panel = panel_shape(B, 1, N, PANEL, len(a) == 1)
     P = panel_count(B, 1, N, panel)
-    chunk = max(1, min(P, (1 << 22) // (K * PANEL)))
+    chunk = max(1, min(P, (1 << 20) // (K * PANEL)))
     col = empty((chunk, K, PANEL), c)
     for first in range(0, P, chunk):
         part = col[: P - first]
         im2col(images, part, first, panel, (1, 1), (1, N), (1, 1), (0, 0), (1, 1))
         gemm(a.reshape(-1), steps, part, bias, out, K, first, panel)
+
+
+def _matmul_transposed(a: Array, b: Array, c: Array) -> None:
+    """c = a @ b^T, as Linear has it: by c^T = b @ a^T, so that the weight b is read as it lies."""
+    (M, K), N = a.shape, len(b)
+    bias = np.zeros(N, c.dtype)
+    for m in range(0, M, PANEL):
+        rows = contiguous(a[m : m + PANEL])
+        W = rounded(len(rows), VECTOR)
+        packed = empty((1, K, W), c)
+        pack_transposed(rows.reshape(1, len(rows), 1, K), packed, 0, (1, 1, K))
+        out = empty((1, N, 1, len(rows)), c)
+        gemm(b.reshape(-1), (0, K, 1), packed, bias, out, K, 0, (1, 1, len(rows)))
+        c[m : m + PANEL] = out.reshape(N, len(rows)).T

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import Array, contiguous, empty
-from .gemm import VECTOR, Panel, box, copy, fill, panel_box, uint
+from .gemm import VECTOR, Panel, add, box, copy, fill, panel_box, uint
 from .geometry import Pair
 from .jit import inline, kernel, prange
 
@@ -56,8 +56,11 @@ def im2col_numpy(
 @inline
 def valid(start: int, step: int, cells: int, low: int, high: int) -> tuple[int, int]:
     """The part of low..high where 0 <= start + o * step < cells."""
-    a = min(max(low, (step - 1 - start) // step), high)
-    return a, max(a, min(high, (cells - start + step - 1) // step))
+    first, end = -start, cells - start
+    if step > 1:  # a division takes longer than the rest
+        first, end = -(start // step), -((start - cells) // step)
+    a = min(max(low, first), high)
+    return a, max(a, min(high, end))
 
 
 @inline
@@ -98,37 +101,31 @@ def im2col(
         p, c = task // C, task % C
         n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
         rows, cols = h1 - h0, w1 - w0
-        for kw in range(KW):
-            w = kw * DW - padding[1]
-            left, right = valid(w, SW, W, w0, w1)
-            for kh in range(KH):
+        used = (n1 - n0) * rows * cols
+        for kh in range(KH):
+            for kw in range(KW):
+                w = kw * DW - padding[1]
+                left, right = valid(w, SW, W, w0, w1)
                 d = ((p * K + c * KH * KW) + kh * KW + kw) * LD
-                end = d + LD
+                known = max(0, rows - up) if kh > 0 else 0
+                if known > 0:  # of all images at once; this spoils their last rows, written next
+                    copy(cf, d, cf, d - KW * LD + up * cols, used - up * cols)
                 for n in range(n0, n1):
-                    done = max(0, rows - up) if kh > 0 else 0
-                    copy(cf, d, cf, d - KW * LD + up * cols, done * cols)
-                    for oh in range(h0 + done, h1):
+                    for oh in range(h0 + known, h1):
                         h = oh * SH + kh * DH - padding[0]
                         inside = right if 0 <= h < H else left
-                        row = d + (oh - h0) * cols - w0
+                        row = d + ((n - n0) * rows + oh - h0) * cols - w0
                         fill(cf, row + w0, 0, left - w0)
                         source = ((n * C + c) * H + h) * W + w + left * SW
                         _take(cf, row + left, xf, source, SW, inside - left)
                         fill(cf, row + inside, 0, w1 - inside)
-                    d += rows * cols
-                fill(cf, d, 0, min((end - LD - d) % VECTOR, end - d))
+                fill(cf, d + used, 0, min(-used % VECTOR, LD - used))
 
 
 def col2im_numpy(
-    col: Array,
-    x: Array,
-    n0: int,
-    c0: int,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
+    col: Array, x: Array, n0: int, c0: int, kernel: Pair, stride: Pair, padding: Pair,
     dilation: Pair,
-) -> None:
+) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
     N, K, OH, OW = col.shape
     H, W = x.shape[2:]
@@ -143,53 +140,53 @@ def col2im_numpy(
     for kh in range(KH):
         for kw in range(KW):
             h, w = kh * DH + above - PH, kw * DW + left - PW
-            around[:, :, h : h + OH * SH : SH, w : w + OW * SW : SW][:, :, :OH, :OW] += col[
-                :, :, kh, kw
-            ]
+            rows, cols = slice(h, h + OH * SH, SH), slice(w, w + OW * SW, SW)
+            around[:, :, rows, cols][:, :, :OH, :OW] += col[:, :, kh, kw]
     x[n0 : n0 + N, c0 : c0 + C] = around[:, :, above : above + H, left : left + W]
 
 
 @kernel(numpy=col2im_numpy)
 def col2im(
-    col: Array,
-    x: Array,
-    n0: int,
-    c0: int,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
+    col: Array, x: Array, n0: int, c0: int, kernel: Pair, stride: Pair, padding: Pair,
     dilation: Pair,
-) -> None:
+) -> None:  # fmt: skip
     """x[n0 + n, c0 + c, h, w] = the sum of all entries of col that im2col reads from there.
 
     col: (N, C KH KW, OH, OW). x: (.., .., H, W). One task owns one plane of x, and adds its taps
-    up in the order of (kh, kw).
+    up in the order of (kw, kh).
     """
     N, K, OH, OW = col.shape
     channels, H, W = x.shape[1:]
     KH, KW = kernel
     SH, SW = stride
     DH, DW = dilation
+    PH, PW = padding
     C = K // (KH * KW)
     xf, cf = x.reshape(x.size), col.reshape(col.size)
+    # The taps of one kw are added up first, in rows as wide as those of col: with a vertical stride
+    # of 1 that takes one long run per tap, and only the sum is moved to its place in x.
+    TH = (OH - 1) * SH + (KH - 1) * DH + 1
+    lines, run = (1, OH * OW) if SH == 1 else (OH, OW)
     for task in prange(N * C):
         n, c = task // C, task % C
         plane = ((n0 + n) * channels + c0 + c) * H * W
         fill(xf, plane, 0, H * W)
-        for kh in range(KH):
-            h = kh * DH - padding[0]
-            top, bottom = valid(h, SH, H, 0, OH)
-            for kw in range(KW):
-                w = kw * DW - padding[1]
-                left, right = valid(w, SW, W, 0, OW)
-                tap = (n * K + c * KH * KW + kh * KW + kw) * OH
-                for oh in range(top, bottom):
-                    to = plane + (h + oh * SH) * W + w + left * SW
-                    _add(xf, to, SW, cf, (tap + oh) * OW + left, right - left)
+        strip = np.empty(TH * OW, x.dtype)
+        for kw in range(KW):
+            w = kw * DW - PW
+            left, right = valid(w, SW, W, 0, OW)
+            fill(strip, 0, 0, TH * OW)
+            for kh in range(KH):
+                tap = (n * K + c * KH * KW + kh * KW + kw) * OH * OW
+                for oh in range(lines):
+                    add(strip, (oh * SH + kh * DH) * OW, cf, tap + oh * OW, run)
+            for h in range(max(0, -PH), min(H, TH - PH)):
+                to = plane + h * W + w + left * SW
+                _spread(xf, to, SW, strip, (h + PH) * OW + left, right - left)
 
 
 @inline
-def _add(to: Array, t: int, step: int, source: Array, s: int, n: int) -> None:
+def _spread(to: Array, t: int, step: int, source: Array, s: int, n: int) -> None:
     """``to[t :: step] += source[s : s + n]``."""
     if n > 0:
         t, s, step = uint(t), uint(s), uint(step)
