@@ -53,11 +53,15 @@ def _bilinear_grad_numpy(
     across: Array,
 ) -> None:  # fmt: skip
     row = np.zeros((gy.shape[0], gy.shape[1], gx.shape[2]), gx.dtype)
-    np.add.at(row, np.s_[:, :, left], gy * (1 - across))
-    np.add.at(row, np.s_[:, :, right], gy * across)
+    _add_at(row, 2, left, gy * (1 - across))
+    _add_at(row, 2, right, gy * across)
     gx[...] = 0
-    np.add.at(gx, np.s_[:, top], row * (1 - down[:, None]))
-    np.add.at(gx, np.s_[:, bottom], row * down[:, None])
+    _add_at(gx, 1, top, row * (1 - down[:, None]))
+    _add_at(gx, 1, bottom, row * down[:, None])
+
+
+def _add_at(x: Array, axis: int, index: Array, values: Array) -> None:
+    np.add.at(np.moveaxis(x, axis, 0), index, np.moveaxis(values, axis, 0))
 
 
 @kernel(numpy=_bilinear_grad_numpy)
