@@ -64,7 +64,7 @@ def valid(start: int, step: int, cells: int, low: int, high: int) -> tuple[int, 
 
 
 @inline
-def _take(to: Array, t: int, source: Array, s: int, step: int, n: int) -> None:
+def take(to: Array, t: int, source: Array, s: int, step: int, n: int) -> None:
     """``to[t : t + n] = source[s :: step]``."""
     if n > 0:
         t, s, step = uint(t), uint(s), uint(step)
@@ -117,7 +117,7 @@ def im2col(
                         row = d + ((n - n0) * rows + oh - h0) * cols - w0
                         fill(cf, row + w0, 0, left - w0)
                         source = ((n * C + c) * H + h) * W + w + left * SW
-                        _take(cf, row + left, xf, source, SW, inside - left)
+                        take(cf, row + left, xf, source, SW, inside - left)
                         fill(cf, row + inside, 0, w1 - inside)
                 fill(cf, d + used, 0, min(-used % VECTOR, LD - used))
 
@@ -182,11 +182,11 @@ def col2im(
                     add(strip, (oh * SH + kh * DH) * OW, cf, tap + oh * OW, run)
             for h in range(max(0, -PH), min(H, TH - PH)):
                 to = plane + h * W + w + left * SW
-                _spread(xf, to, SW, strip, (h + PH) * OW + left, right - left)
+                spread(xf, to, SW, strip, (h + PH) * OW + left, right - left)
 
 
 @inline
-def _spread(to: Array, t: int, step: int, source: Array, s: int, n: int) -> None:
+def spread(to: Array, t: int, step: int, source: Array, s: int, n: int) -> None:
     """``to[t :: step] += source[s : s + n]``."""
     if n > 0:
         t, s, step = uint(t), uint(s), uint(step)

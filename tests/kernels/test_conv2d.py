@@ -235,3 +235,18 @@ def test_read_only_and_unaligned_arrays() -> None:
     np.testing.assert_array_equal(
         conv2d.forward(x, weight), reference.conv2d.forward(x, weight, (1, 1), (0, 0), (1, 1), 1)
     )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
+def test_infinity_in_a_depthwise_input_stays_with_its_taps(backend: str, stride: Any) -> None:
+    x, gy = np.ones((1, 2, 5, 6), np.float32), np.ones((1, 2, 5, 6), np.float32)
+    x[0, 0, 0, 5] = np.inf  # in a corner: only some of the taps ever see it
+    gy = gy[:, :, : (5 + 2 - 3) // stride[0] + 1]
+    settings: Any = (stride, (1, 1), (1, 1), 2)
+    with using(backend):
+        gw = conv2d.grad_weight(gy, x, (2, 1, 3, 3), *settings)
+    expected = reference.conv2d.grad_weight(gy, x, (2, 1, 3, 3), *settings)
+    assert np.isinf(expected).any()
+    assert np.isfinite(expected[0]).any()
+    np.testing.assert_array_equal(gw, expected)
