@@ -139,8 +139,8 @@ def _sleeping_threads() -> Iterator[None]:
     """Let OpenMP's threads sleep while they wait, unless the user has chosen.
 
     Spinning, its default, is a little faster on an idle machine and up to 50 times slower where
-    another process wants a core. OpenMP reads this once, when it is loaded; it is taken back, so that
-    nothing else in the process that uses OpenMP is changed.
+    another process wants a core. OpenMP reads this once, when it is loaded; it is taken back, so
+    that nothing else in the process that uses OpenMP is changed.
     """
     if "OMP_WAIT_POLICY" in os.environ:
         yield
