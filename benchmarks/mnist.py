@@ -26,9 +26,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import readme
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-README = HERE.parent / "README.md"
 SLIDES = {"cnn": "98.46 %", "cnn-raw": "98.46 %", "inception": "98.66 %", "deeper": "(exercise)"}
 TITLES = {
     "cnn": "CNN",
@@ -50,21 +51,11 @@ def train(model: str, seed: int) -> None:
         )  # fmt: skip
     data = json.loads(path.read_text(encoding="utf-8"))
     data["machine"] = {
-        "processor": processor(),
+        "processor": readme.processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
     }
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
-def processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def load() -> dict[str, list[dict[str, Any]]]:
@@ -122,14 +113,6 @@ def figure(runs: dict[str, list[dict[str, Any]]]) -> None:
     fig.savefig(RESULTS / "mnist.png", dpi=110)
 
 
-def write_readme(text: str) -> None:
-    start, end = "<!-- mnist: begin -->", "<!-- mnist: end -->"
-    readme = README.read_text(encoding="utf-8")
-    head, _, rest = readme.partition(start)
-    _, _, tail = rest.partition(end)
-    README.write_text(f"{head}{start}\n{text}\n{end}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(TITLES), choices=list(TITLES))
@@ -143,7 +126,7 @@ def main() -> None:
                 train(model, seed)
     runs = load()
     figure(runs)
-    write_readme(table(runs))
+    readme.replace("mnist", table(runs))
     print(table(runs))
 
 

@@ -5,7 +5,7 @@ alternate, so that a slow moment of the machine meets both. The gradients are co
 
     python benchmarks/train_step.py [--threads 1 2] [--models cnn inception deeper]
 
-Prints a table and writes results/train_step.json. Needs PyTorch.
+Prints a table, writes results/train_step.json and the README's table. Needs PyTorch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import readme
 import torch as real_torch
 
 import minitorch_cnn as torch
@@ -109,6 +110,26 @@ def measure(name: str, batch: int, threads: int, blocks: int, count: int) -> dic
     }  # fmt: skip
 
 
+def table(result: dict[str, Any]) -> str:
+    lines = [
+        "| network | threads | ours, ms | PyTorch, ms | ratio (lowest..highest) | our s per epoch |",
+        "|---|---|---|---|---|---|",
+    ]
+    for r in result["rows"]:
+        batches = -(-60_000 // r["batch"])
+        lines.append(
+            f"| {r['model']} | {r['threads']} | {r['ours_ms']:.1f} | {r['pytorch_ms']:.1f} |"
+            f" {r['ratio']:.2f} ({r['ratio_low']:.2f}..{r['ratio_high']:.2f}) |"
+            f" {r['ours_ms'] * batches / 1e3:.1f} |"
+        )
+    lines.append("")
+    lines.append(
+        "One training step, batch 64, interleaved with PyTorch in one process; below 1 is faster"
+        f" than PyTorch. {result['machine']}; `python benchmarks/train_step.py`."
+    )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(CLASSES), choices=list(CLASSES))
@@ -127,8 +148,10 @@ def main() -> None:
                 f"{name:10} {threads:7} {row['ours_ms']:9.2f} {row['pytorch_ms']:11.2f}"
                 f"  {row['ratio']:.2f} ({row['ratio_low']:.2f}..{row['ratio_high']:.2f})"
             )
+    result = {"machine": readme.processor(), "rows": rows}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "train_step.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / "train_step.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    readme.replace("train_step", table(result))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""Puts a generated table into the README, between its markers."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def replace(name: str, text: str) -> None:
+    """Write ``text`` between ``<!-- name: begin -->`` and ``<!-- name: end -->``."""
+    start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    readme = README.read_text(encoding="utf-8")
+    head, found, rest = readme.partition(start)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"README.md has no markers {start} and {end}")
+    README.write_text(f"{head}{start}\n{text}\n{end}{tail}", encoding="utf-8")
+
+
+def processor() -> str:
+    """What the operating system calls this machine's processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
