@@ -112,7 +112,7 @@ def measure(name: str, batch: int, threads: int, blocks: int, count: int) -> dic
 
 def table(result: dict[str, Any]) -> str:
     lines = [
-        "| network | threads | ours, ms | PyTorch, ms | ratio (lowest..highest) | our s per epoch |",
+        "| network | threads | ours, ms | PyTorch, ms | ratio (low..high) | our s per epoch |",
         "|---|---|---|---|---|---|",
     ]
     for r in result["rows"]:
