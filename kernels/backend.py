@@ -24,7 +24,8 @@ cpu_backend: str = os.environ.get("MINITORCH_CNN_CPU", "numba").lower()
 if cpu_backend not in ("numba", "numpy"):
     raise ValueError(f"MINITORCH_CNN_CPU={cpu_backend!r}: choose numba (default) or numpy")
 
-_threads: int | None = None
+# Not a plain global: constants of a module are part of what compiled kernels are found by.
+_chosen: dict[str, int] = {}
 parallel_lock = threading.Lock()
 
 
@@ -94,8 +95,8 @@ def available_cores() -> int:
 
 def get_num_threads() -> int:
     """Threads that a kernel may use: the cores there are, or ``OMP_NUM_THREADS``, unless set."""
-    if _threads is not None:
-        return _threads
+    if "threads" in _chosen:
+        return _chosen["threads"]
     wish = os.environ.get("OMP_NUM_THREADS", "")
     return int(wish) if wish.isdigit() and int(wish) > 0 else available_cores()
 
@@ -105,9 +106,8 @@ def set_num_threads(n: int) -> None:
 
     Results do not depend on it: every kernel gives the same bits at any number of threads.
     """
-    global _threads
     if not isinstance(n, int):
         raise RuntimeError(f"set_num_threads expects an int, but got {type(n).__name__}")
     if n < 1:
         raise RuntimeError(f"set_num_threads expects a positive integer, got {n!r}")
-    _threads = n
+    _chosen["threads"] = n

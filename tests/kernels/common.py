@@ -32,7 +32,7 @@ def assert_same_bits_at_any_thread_count(fn: Callable[[], Any]) -> None:
     """``fn`` returns an array or several; its arrays must be large enough to be shared out."""
     if backend.cpu_backend == "numpy" or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         pytest.skip("no compiled kernels: one thread")
-    before = backend._threads
+    before = dict(backend._chosen)
     results = []
     try:
         for threads in (1, 2, 3):
@@ -40,7 +40,8 @@ def assert_same_bits_at_any_thread_count(fn: Callable[[], Any]) -> None:
             y = fn()
             results.append(y if isinstance(y, tuple) else (y,))
     finally:
-        backend._threads = before
+        backend._chosen.clear()
+        backend._chosen.update(before)
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))

@@ -228,3 +228,13 @@ assert os.waitpid(child, 0)[1] == 0
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_may_run_kernels(here: Path) -> None:
     _run(here, CALL + FORK)
+
+
+def test_setting_threads_does_not_hide_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached kernel is found by its code, whatever has been set at run time."""
+    from minitorch_cnn.kernels import backend, cache, elementwise, gemm, jit
+
+    modules = [m.__name__ for m in (jit, gemm, elementwise)]
+    found = [cache._fingerprint.__wrapped__(name) for name in modules]
+    monkeypatch.setitem(backend._chosen, "threads", 1)
+    assert [cache._fingerprint.__wrapped__(name) for name in modules] == found
