@@ -139,8 +139,9 @@ def _sleeping_threads() -> Iterator[None]:
     """Let OpenMP's threads sleep while they wait, unless the user has chosen.
 
     Spinning, its default, makes a step of the lecture's CNN a third faster on an idle machine (5.3
-    against 7.4 ms) and up to 50 times slower where another process wants a core. OpenMP reads this once, when it is loaded; it is taken back, so
-    that nothing else in the process that uses OpenMP is changed.
+    against 7.4 ms) and up to 50 times slower where another process wants a core. OpenMP reads this
+    once, when it is loaded; it is taken back, so that nothing else in the process that uses OpenMP
+    is changed.
     """
     if "OMP_WAIT_POLICY" in os.environ:
         yield
