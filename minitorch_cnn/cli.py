@@ -6,27 +6,17 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 try:
     import typer
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
     from rich.table import Table
 except ImportError as error:
     raise SystemExit(
         f"the command line needs {error.name}, which is not installed: "
         'pip install "minitorch-cnn[app]"'
     ) from None
-
-if TYPE_CHECKING:
-    from .tools.training import Result
 
 app = typer.Typer(
     help="Train, test and look into the convolutional networks of the lecture.",
@@ -44,70 +34,6 @@ def main() -> None:
     except (OSError, RuntimeError, ValueError, TypeError, FloatingPointError, MemoryError) as error:
         print(f"minitorch-cnn: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-class Lines:
-    """The lecture's own log lines: every tenth batch, and the test after each epoch."""
-
-    def __init__(self, log_interval: int) -> None:
-        self.log_interval = log_interval
-
-    def batch(
-        self, epoch: int, index: int, size: int, batches: int, images: int, loss: float
-    ) -> None:
-        if index % self.log_interval == 0:
-            # All batches but the last have one size; the last index is rarely a tenth one.
-            seen = index * size if index < batches - 1 else images - size
-            print(
-                f"Train Epoch: {epoch} [{seen}/{images} ({100.0 * index / batches:.0f}%)]"
-                f"\tLoss: {loss:.6f}",
-                flush=True,
-            )
-
-    def epoch(self, result: Result) -> None:
-        from .tools.training import test_line
-
-        print(test_line(result.test_loss, result.correct, result.total), flush=True)
-
-
-class Bar:
-    """One progress bar per epoch, on a terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self.task: Any = None
-
-    def batch(
-        self, epoch: int, index: int, size: int, batches: int, images: int, loss: float
-    ) -> None:
-        if self.task is None:
-            self.progress.start()
-            self.task = self.progress.add_task("", total=batches, epoch=epoch, loss=loss)
-        self.progress.update(self.task, completed=index + 1, loss=loss)
-
-    def epoch(self, result: Result) -> None:
-        self.stop()
-        percent = 100.0 * result.correct / max(1, result.total)
-        self.console.print(
-            f"epoch {result.epoch}: training loss {result.train_loss:.4f}, test loss"
-            f" {result.test_loss:.4f}, accuracy {result.correct}/{result.total}"
-            f" ({percent:.2f} %), {result.seconds:.1f} s"
-        )
-
-    def stop(self) -> None:
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-            self.progress.stop()
-            self.task = None
 
 
 @app.command()
@@ -134,6 +60,7 @@ def train(
     """Train a network of the lecture on MNIST; Ctrl-C saves and stops, --resume continues."""
     from .kernels import backend
     from .tools import training
+    from .tools.progress import Bar, Lines
 
     if model not in TRAINABLE:
         raise typer.BadParameter(f"{model!r}: choose one of {', '.join(TRAINABLE)}")

@@ -1,8 +1,8 @@
 """The lecture's training loop with what a long run needs: checkpoints, exact resume, clean stops.
 
-A run is a function of its :class:`Options` alone. The shuffling of epoch e depends on (seed, e), so
-a run that is stopped anywhere between two batches and resumed ends with the same bits as one that
-was not.
+A run is a function of its :class:`Options` alone. The shuffling and the augmentation of epoch e
+depend on (seed, e), so a run that is stopped anywhere between two batches and resumed ends with the
+same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
 import minitorch_cnn as torch
 
-from .. import datasets, models, nn, transforms
+from .. import models, nn
+from ..models.registry import ARCHITECTURES
 from ..nn import functional as F
 from ..utils.data import DataLoader
+from ..utils.data.dataset import length
+from . import images
 
-# Mean and standard deviation of MNIST's training pixels.
-NORMALIZE = transforms.Normalize((0.1307,), (0.3081,))
+NORMALIZE = images.NORMALIZE
+SCHEDULES = ("constant", "steps", "onecycle")
+# These return log-probabilities; every other network returns logits.
+LECTURE = ("cnn", "inception", "deeper")
 
 
 @dataclass(frozen=True)
@@ -33,32 +38,61 @@ class Options:
 
     The lecture feeds pixels in 0..1; ``normalize`` shifts and scales them to mean 0 and standard
     deviation 1 over the training set, as PyTorch's own MNIST example does.
+
+    ``model`` is a name of models.BUILDERS, or an architecture, called with ``model_options``.
+    ``schedule``: ``lr`` all the time ("constant"); a tenth of it after each of the epochs in
+    ``milestones`` ("steps"); from ``lr`` / 25 up to ``lr`` after 30 % of the run and down to
+    nothing ("onecycle"). ``dataset`` and ``augment``: see images.py; ``train_images`` and
+    ``test_images`` take only the first so many.
     """
 
     model: str = "cnn"
+    model_options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 9
     batch_size: int = 64
     test_batch_size: int = 1000
     lr: float = 0.01
     momentum: float = 0.5
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    milestones: tuple[int, ...] = ()
     seed: int = 1
     device: str = "cpu"
     data_dir: str | None = None
     normalize: bool = True
+    dataset: str = "mnist"
+    augment: str = "none"
+    train_images: int | None = None
+    test_images: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "test_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("epochs", "batch_size", "test_batch_size", "train_images", "test_images"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        choices = {"schedule": SCHEDULES, "dataset": images.SOURCES, "augment": images.AUGMENT}
+        for name, names in choices.items():
+            if getattr(self, name) not in names:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(names)}; got {getattr(self, name)!r}"
+                )
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be a positive number, got {self.lr}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"weight_decay must be at least 0, got {self.weight_decay}")
 
 
 @dataclass(frozen=True)
 class Result:
-    """After an epoch: mean training loss, test loss per image, correct of total, seconds."""
+    """After an epoch: mean training loss, test loss per image, correct of total, seconds.
+
+    ``train_correct`` counts the right answers among the ``train_total`` training images as the
+    network gave them during the epoch, and ``observed`` is what :meth:`Run.fit` was asked to add.
+    ``seconds`` is the time of the training, not of the test.
+    """
 
     epoch: int
     train_loss: float
@@ -66,6 +100,9 @@ class Result:
     correct: int
     total: int
     seconds: float
+    train_correct: int = 0
+    train_total: int = 0
+    observed: dict[str, Any] = field(default_factory=dict)
 
 
 class Report(Protocol):
@@ -87,29 +124,53 @@ class Run:
     options: Options
     network: nn.Module
     optimizer: torch.optim.SGD
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    train: DataLoader[Any]
+    test: DataLoader[Any]
     epoch: int = 1
     batches_done: int = 0
     loss_sum: float = 0.0
+    correct: int = 0
     seconds: float = 0.0
     history: list[Result] = field(default_factory=list)
 
     @classmethod
     def start(cls, options: Options) -> Run:
         torch.manual_seed(options.seed)
-        network = models.build(options.model).to(options.device)
+        network = build(options).to(options.device)
         optimizer = torch.optim.SGD(
-            network.parameters(), lr=options.lr, momentum=options.momentum
+            network.parameters(),
+            lr=options.lr,
+            momentum=options.momentum,
+            weight_decay=options.weight_decay,
+            nesterov=options.nesterov,
         )
-        return cls(options, network, optimizer)
+        train, test = loaders(options)
+        return cls(
+            options, network, optimizer, schedule(options, optimizer, len(train)), train, test
+        )
 
     @classmethod
-    def resume(cls, path: Path, epochs: int | None = None) -> Run:
-        """Continue from a checkpoint, up to ``epochs`` if given."""
+    def resume(
+        cls, path: Path, epochs: int | None = None, data_dir: str | None = None
+    ) -> Run:
+        """Continue from a checkpoint, up to ``epochs`` and with images in ``data_dir`` if given."""
         state = read_checkpoint(path)
-        options = Options(**{**state["options"], **({"epochs": epochs} if epochs else {})})
+        options = Options(**state["options"])
+        options = replace(
+            options, epochs=epochs or options.epochs, data_dir=data_dir or options.data_dir
+        )
+        if options.schedule == "onecycle" and options.epochs != state["options"]["epochs"]:
+            raise ValueError(
+                f"{path} is a run of {state['options']['epochs']} epochs, and its one-cycle"
+                " schedule ends with them: start a new run instead"
+            )
         run = cls.start(options)
         run.network.load_state_dict(state["model"])
         run.optimizer.load_state_dict(state["optimizer"])
+        if "scheduler" in state:  # checkpoints of version 0.1.0 have none: their rate was constant
+            run.scheduler.load_state_dict(state["scheduler"])
+            run.correct = state["correct"]
         run.epoch, run.batches_done = state["epoch"], state["batches_done"]
         run.loss_sum, run.seconds = state["loss_sum"], state["seconds"]
         run.history = [Result(**r) for r in state["history"]]
@@ -125,9 +186,11 @@ class Run:
                 "options": asdict(self.options),
                 "model": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
                 "epoch": self.epoch,
                 "batches_done": self.batches_done,
                 "loss_sum": self.loss_sum,
+                "correct": self.correct,
                 "seconds": self.seconds,
                 "history": [asdict(r) for r in self.history],
                 "rng": torch.get_rng_state(),
@@ -139,46 +202,65 @@ class Run:
     def finished(self) -> bool:
         return self.epoch > self.options.epochs
 
-    def fit(self, report: Report, checkpoint: Path | None = None) -> bool:
+    def fit(
+        self,
+        report: Report,
+        checkpoint: Path | None = None,
+        every: int | None = None,
+        observe: Callable[[Run], dict[str, Any]] | None = None,
+    ) -> bool:
         """Train to the last epoch; False if SIGINT or SIGTERM asked to stop before.
 
-        A stop is taken between two batches, after saving ``checkpoint``.
+        ``checkpoint`` is saved after each epoch, every ``every`` batches, and at a stop, which is
+        taken between two batches. What ``observe(run)`` returns after an epoch's training becomes
+        the ``observed`` of its result.
         """
-        train, test = loaders(self.options)
         with _stop_requests() as stop:
             while not self.finished:
-                if not self._train_epoch(train, report, stop):
+                if not self._train_epoch(report, stop, checkpoint, every):
                     if checkpoint is not None:
                         self.save(checkpoint)
                     return False
-                test_loss, correct, total = evaluate(self.network, test, self.options.device)
-                mean_loss = self.loss_sum / max(1, len(train))
-                self.history.append(
-                    Result(self.epoch, mean_loss, test_loss, correct, total, self.seconds)
+                observed = observe(self) if observe is not None else {}
+                test_loss, correct, total = evaluate(
+                    self.network, self.test, self.options.device, loss_function(self.options.model)
                 )
+                self.history.append(
+                    Result(
+                        self.epoch, self.loss_sum / max(1, len(self.train)), test_loss, correct,
+                        total, self.seconds, self.correct, length(self.train.dataset), observed,
+                    )
+                )  # fmt: skip
                 self.epoch += 1
-                self.batches_done, self.loss_sum, self.seconds = 0, 0.0, 0.0
+                self.batches_done, self.loss_sum, self.correct, self.seconds = 0, 0.0, 0, 0.0
                 if checkpoint is not None:
                     self.save(checkpoint)
                 report.epoch(self.history[-1])
         return True
 
     def _train_epoch(
-        self, train: DataLoader[Any], report: Report, stop: Callable[[], bool]
+        self,
+        report: Report,
+        stop: Callable[[], bool],
+        checkpoint: Path | None,
+        every: int | None,
     ) -> bool:
         self.network.train()
-        assert train.generator is not None
-        train.generator.manual_seed(self.options.seed * 1_000_003 + self.epoch)
+        assert self.train.generator is not None
+        self.train.generator.manual_seed(self.options.seed * 1_000_003 + self.epoch)
+        loss_of = loss_function(self.options.model)
         started = time.perf_counter() - self.seconds
-        batches, images = len(train), len(train.dataset)  # type: ignore[arg-type]
-        for index, (data, target) in enumerate(train):
+        batches, count = len(self.train), length(self.train.dataset)
+        for index, (data, target) in enumerate(self.train):
             if index < self.batches_done:
                 continue
             data, target = data.to(self.options.device), target.to(self.options.device)
             self.optimizer.zero_grad()
-            loss = F.nll_loss(self.network(data), target)
+            output = self.network(data)
+            loss = loss_of(output, target)
             loss.backward()
             self.optimizer.step()
+            self.scheduler.step()
             value = loss.item()
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -186,23 +268,57 @@ class Run:
                     f" try a smaller learning rate than {self.options.lr}"
                 )
             self.loss_sum += value
+            self.correct += right_answers(output, target)
             self.batches_done = index + 1
             self.seconds = time.perf_counter() - started
-            report.batch(self.epoch, index, len(data), batches, images, value)
-            if stop() and self.batches_done < batches:
-                return False
+            report.batch(self.epoch, index, len(data), batches, count, value)
+            if self.batches_done < batches:
+                if stop():
+                    return False
+                if checkpoint is not None and every and self.batches_done % every == 0:
+                    self.save(checkpoint)
         return True
 
 
+def build(options: Options) -> nn.Module:
+    """The untrained network of a run."""
+    if options.model in ARCHITECTURES:
+        return ARCHITECTURES[options.model].builder(**options.model_options)
+    if options.model_options:
+        raise ValueError(f"the model {options.model!r} takes no options: {options.model_options}")
+    return models.build(options.model)
+
+
+def loss_function(model: str) -> Callable[..., Any]:
+    """Negative log-likelihood of what ``model`` returns, like ``F.nll_loss`` in its arguments."""
+    return F.nll_loss if model in LECTURE else F.cross_entropy
+
+
+def schedule(
+    options: Options, optimizer: torch.optim.SGD, batches: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate over a run of ``options.epochs`` times ``batches`` steps."""
+    if options.schedule == "onecycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, options.lr, total_steps=options.epochs * batches, cycle_momentum=False
+        )
+    milestones = options.milestones if options.schedule == "steps" else ()
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [m * batches for m in milestones])
+
+
+def right_answers(output: torch.Tensor, target: torch.Tensor) -> int:
+    """How many rows of ``output`` are largest at their target."""
+    return int(output.argmax(dim=1).eq(target).sum().item())
+
+
 def loaders(options: Options) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """MNIST's training batches (reshuffled each epoch) and test batches."""
-    steps: list[Any] = [transforms.ToTensor()]
-    if options.normalize:
-        steps.append(NORMALIZE)
-    transform = transforms.Compose(steps)
-    train, test = (
-        datasets.MNIST(options.data_dir, train=is_train, transform=transform)
-        for is_train in (True, False)
+    """Training batches (reshuffled each epoch) and test batches."""
+    train, test = images.load(
+        options.dataset,
+        options.data_dir,
+        normalize=options.normalize,
+        augment=options.augment,
+        sizes=(options.train_images, options.test_images),
     )
     return (
         DataLoader(train, options.batch_size, shuffle=True, generator=torch.Generator()),
@@ -210,7 +326,12 @@ def loaders(options: Options) -> tuple[DataLoader[Any], DataLoader[Any]]:
     )
 
 
-def evaluate(network: nn.Module, test: DataLoader[Any], device: str) -> tuple[float, int, int]:
+def evaluate(
+    network: nn.Module,
+    test: DataLoader[Any],
+    device: str,
+    loss_of: Callable[..., Any] = F.nll_loss,
+) -> tuple[float, int, int]:
     """Mean loss per image, number of right answers, number of images."""
     network.eval()
     loss, correct, total = 0.0, 0, 0
@@ -218,8 +339,8 @@ def evaluate(network: nn.Module, test: DataLoader[Any], device: str) -> tuple[fl
         for data, target in test:
             data, target = data.to(device), target.to(device)
             output = network(data)
-            loss += F.nll_loss(output, target, reduction="sum").item()
-            correct += int(output.argmax(dim=1).eq(target).sum().item())
+            loss += loss_of(output, target, reduction="sum").item()
+            correct += right_answers(output, target)
             total += len(target)
     return loss / max(1, total), correct, total
 
@@ -247,7 +368,7 @@ def load_network(path: Path) -> tuple[nn.Module, Options]:
     """The trained network of a checkpoint, in eval mode."""
     state = read_checkpoint(path)
     options = Options(**state["options"])
-    network = models.build(options.model)
+    network = build(options)
     network.load_state_dict(state["model"])
     return network.eval(), options
 

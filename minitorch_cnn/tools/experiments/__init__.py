@@ -1,0 +1,1 @@
+"""The lecture's arguments as experiments: each one command, seeded, resumable, with a figure."""
