@@ -1,7 +1,7 @@
-"""Helpers around training: :mod:`minitorch_cnn.utils.data` loads data sets."""
+"""Helpers around training: :mod:`.data` loads data sets, :mod:`.checkpoint` saves memory."""
 
 from __future__ import annotations
 
-from . import data
+from . import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
