@@ -36,7 +36,7 @@ def _run(code: str, *args: str, cwd: Path, **env: str) -> str:
 def _source_files() -> set[str]:
     """Every module and data file of the package, under the path that it has in the wheel."""
     patterns = {
-        PACKAGE: ["**/*.py", "py.typed", "datasets/mnist_data/*.gz"],
+        PACKAGE: ["**/*.py", "py.typed", "datasets/mnist_data/*.gz", "models/data/*"],
         ROOT / "kernels": ["**/*.py", "**/*.cu", "**/*.md"],
     }
     names = set()
@@ -76,6 +76,7 @@ def test_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     expected = _source_files()
     assert sum(name.endswith(".gz") for name in expected) == 4, "MNIST's four files are missing"
+    assert "minitorch_cnn/models/data/imagenet_classes.txt" in expected
     assert packed == expected, (
         f"not in the wheel (package list of pyproject.toml?): {sorted(expected - packed)}; "
         f"only in the wheel: {sorted(packed - expected)}"
@@ -97,6 +98,7 @@ def test_wheel_carries_licence_and_notice(wheel: Path) -> None:
         texts = {Path(n).name: archive.read(n) for n in archive.namelist() if "/licenses/" in n}
     assert b"MIT License" in texts["LICENSE"]
     assert b"Yann LeCun and Corinna Cortes" in texts["NOTICE"]
+    assert b"WordNet" in texts["NOTICE"]
 
 
 def test_installed_wheel_imports_from_elsewhere(installed: Path, tmp_path: Path) -> None:

@@ -28,14 +28,22 @@ _TRIES = 3  # per mirror, as long as each brings new bytes
 
 @dataclass(frozen=True)
 class Checksum:
-    """An algorithm of hashlib's and the digest that it should give.
+    """An algorithm of hashlib's and the digest that it should give, or the digest's beginning.
 
-    ``of_content``: of what is inside a gzip file, which re-compressing does not change.
+    An empty digest takes any file that arrives whole. ``of_content``: of what is inside a gzip
+    file, which re-compressing does not change.
     """
 
     algorithm: str
     digest: str
     of_content: bool = False
+
+    def problem_with(self, path: Path) -> str | None:
+        """What is wrong with the file; None if it is the right one."""
+        if not self.digest:
+            return None
+        found = self.found_in(path)
+        return None if found.startswith(self.digest) else f"expected {self}, found {found}"
 
     def found_in(self, path: Path) -> str:
         """The digest of the file as it is, or a word about why there is none."""
@@ -47,7 +55,10 @@ class Checksum:
             return f"none (broken gzip: {error})"
 
     def __str__(self) -> str:
-        return f"{self.algorithm} {self.digest}{' of its content' if self.of_content else ''}"
+        digest = self.digest
+        if len(digest) < 2 * hashlib.new(self.algorithm).digest_size:
+            digest = f"{digest}..." if digest else "(any)"
+        return f"{self.algorithm} {digest}{' of its content' if self.of_content else ''}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ def fetch(file: RemoteFile, folder: Path) -> Path:
     part = folder / f"{file.name}.part"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(part):
-        if path.exists() and file.checksum.found_in(path) == file.checksum.digest:
+        if path.exists() and file.checksum.problem_with(path) is None:
             return path
         problems = []
         for url in file.urls:
@@ -107,10 +118,9 @@ def _fetch_from(url: str, file: RemoteFile, part: Path) -> str | None:
             if part.stat().st_size > before:
                 continue  # it did bring something: go on from there
             break
-        found = file.checksum.found_in(part)
-        if found == file.checksum.digest:
+        problem = file.checksum.problem_with(part)
+        if problem is None:
             return None
-        problem = f"expected {file.checksum}, found {found}"
         part.write_bytes(b"")
         if before == 0:
             break  # this mirror has another file; only a bad continuation is worth another try

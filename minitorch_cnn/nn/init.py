@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +27,23 @@ _GAINS = {
     "conv_transpose2d": 1.0, "conv_transpose3d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3,
     "relu": math.sqrt(2), "selu": 3 / 4,
 }  # fmt: skip
+
+
+_unfilled = ContextVar("_unfilled", default=False)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Inside, ``uniform_``, ``normal_`` and ``trunc_normal_`` leave a tensor as it is.
+
+    For a network whose weights come from a file: drawing the 138 million numbers of VGG-16 first,
+    only to overwrite them, takes seconds. Until then its weights are whatever the memory held.
+    """
+    token = _unfilled.set(True)
+    try:
+        yield
+    finally:
+        _unfilled.reset(token)
 
 
 def _rng(generator: Generator | None) -> np.random.Generator:
@@ -68,6 +87,8 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | N
     """Uniform in [a, b)."""
     if a > b:
         raise RuntimeError(f"uniform_ expects a [from, to) range, but found from={a} > to={b}")
+    if _unfilled.get():
+        return tensor
     values = _rng(generator).random(tensor.shape, _draw_dtype(tensor))
     values *= b - a
     values += a
@@ -80,6 +101,8 @@ def normal_(
     """Normal with this mean and standard deviation."""
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    if _unfilled.get():
+        return tensor
     values = _rng(generator).standard_normal(tensor.shape, _draw_dtype(tensor))
     values *= std
     values += mean
@@ -101,6 +124,8 @@ def trunc_normal_(
             " values may be incorrect.",
             stacklevel=2,
         )
+    if _unfilled.get():
+        return tensor
     rng = _rng(generator)
 
     def below(x: float) -> float:

@@ -311,7 +311,8 @@ def _as_tensor(value: Any) -> Tensor:
 def _copy_into(tensor: Tensor, value: Tensor) -> None:
     if value.device != tensor.device:
         value = value.to(tensor.device)
-    tensor.array[...] = value.array
+    with np.errstate(all="ignore"):  # a cast to a narrower dtype may overflow to infinity
+        tensor.array[...] = value.array
     tensor._counter[0] += 1
 
 
