@@ -313,7 +313,8 @@ def preprocessing(name: str, crop_size: int, file_sha256: str = "") -> ImageClas
     """The preparation of images for weights of the architecture ``name``.
 
     That of the published file with this sha256; else timm's for the two networks of theirs; else
-    the usual one, a crop of 7/8 of the image's shorter edge.
+    CIFAR-10's for those of its 32 pixels (the whole image), and ImageNet's usual one, a crop of 7/8
+    of the shorter edge.
     """
     for entry in PUBLISHED.get(name, ()):
         if entry.value.sha256 and file_sha256.startswith(entry.value.sha256):
@@ -321,4 +322,9 @@ def preprocessing(name: str, crop_size: int, file_sha256: str = "") -> ImageClas
             return preset
     if name in _PREPARED_BY_TIMM:
         return _PREPARED_BY_TIMM[name]()
+    if crop_size == 32:
+        return ImageClassification(
+            crop_size=32, resize_size=32,
+            mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
+        )  # fmt: skip
     return ImageClassification(crop_size=crop_size, resize_size=round(crop_size * 8 / 7))
