@@ -1,4 +1,4 @@
-"""``minitorch-cnn train | evaluate | predict | summary | doctor``."""
+"""``minitorch-cnn train | evaluate | predict | models | summary | doctor``."""
 
 from __future__ import annotations
 
@@ -136,50 +136,129 @@ def evaluate(
 
 @app.command()
 def predict(
-    checkpoint: Checkpoint,
-    images: Annotated[list[Path], typer.Argument(help="image files, one digit in each")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="image files; without --model, a file that train has saved goes first"),
+    ],
+    model: Annotated[str | None, typer.Option(help="an architecture, such as resnet50")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="its weights: a file, an address, or DEFAULT to download the published"),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="how many classes [default: 5]")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="a text file with the name of one class per line")
+    ] = None,
 ) -> None:
-    """Name the digit in each image file, with the probability of all ten."""
+    """Name what is in each image.
+
+    predict photo.jpg --model resnet50 --weights f.pth: the most probable classes of a photo.
+
+    predict cnn.pt digit.png: the digit, by a network that train has trained on MNIST.
+    """
+    if model is None and weights is None:
+        if top is not None or classes is not None:
+            raise typer.BadParameter("--top and --classes go with --model and --weights")
+        if len(files) < 2:
+            raise typer.BadParameter(
+                "write `predict CHECKPOINT IMAGE...` with a file that train has saved, or"
+                " `predict IMAGE... --model NAME --weights FILE`"
+            )
+        _predict_digits(files[0], files[1:])
+    elif model is None:
+        raise typer.BadParameter("--weights needs --model, the name of their architecture")
+    elif weights is None:
+        raise typer.BadParameter(
+            f"--model {model} needs --weights: a file, an address, or DEFAULT to download"
+        )
+    else:
+        _predict_classes(files, model, weights, top or 5, classes)
+
+
+def _predict_classes(
+    images: list[Path], model: str, weights: str, top: int, classes: Path | None
+) -> None:
+    """Print the most probable classes of each photo."""
+    from .tools.zoo import Classifier, read_photo
+
+    labels = None if classes is None else classes.read_text(encoding="utf-8").splitlines()
+    classify = Classifier(model, weights, labels)
+    for path in images:
+        print(path)
+        for guess in classify(read_photo(path), top):
+            print(f"  {100 * guess.probability:6.2f} %  {guess.label}")
+
+
+def _predict_digits(checkpoint: Path, images: list[Path]) -> None:
+    """Print the digit in each image and the probability of all ten."""
     import minitorch_cnn as torch
 
+    from .nn import functional as F
     from .tools import training
     from .tools.digits import read_digit
 
     network, options = training.load_network(checkpoint)
+    if options.dataset != "mnist":
+        raise ValueError(
+            f"{checkpoint} was trained on {options.dataset}; this form of predict reads MNIST's"
+            f" digits: write `predict IMAGE... --model {options.model} --weights {checkpoint}`"
+        )
     for path in images:
         x = read_digit(path)
         if options.normalize:
             x = training.NORMALIZE(x)
-        with torch.no_grad():
-            probabilities = network(x).exp()[0].tolist()
+        with torch.no_grad():  # softmax leaves probabilities alone that come as logarithms
+            probabilities = F.softmax(network(x), dim=1)[0].tolist()
         digit = max(range(10), key=probabilities.__getitem__)
         print(f"{path}: {digit}")
         print("  " + "  ".join(f"{d}: {p:.4f}" for d, p in enumerate(probabilities)))
 
 
 @app.command()
+def models() -> None:
+    """The architectures: input, parameters, MACs, and which published weights there are."""
+    from .tools.zoo import listing
+
+    print(listing())
+
+
+@app.command()
 def summary(
     model: Annotated[
-        str, typer.Argument(help="a model; conv5x5 and bottleneck5x5 are the 1x1 example")
+        str, typer.Argument(help="an architecture; conv5x5 and bottleneck5x5 are the 1x1 example")
     ] = "cnn",
     input: Annotated[str | None, typer.Option(help="C,H,W [default: the model's own]")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="images per batch")] = 1,
+    num_classes: Annotated[int | None, typer.Option(min=1, help="outputs")] = None,
+    in_channels: Annotated[int | None, typer.Option(min=1, help="channels of the images")] = None,
+    small_input: Annotated[
+        bool, typer.Option("--small-input", help="the stem for images of 28 or 32 pixels")
+    ] = False,
 ) -> None:
     """Per layer: output shape, parameters, MACs, FLOPs, bytes of activations and workspace."""
     from . import models
+    from .models.registry import ARCHITECTURES
     from .tools.summary import summary as summarize
+    from .tools.zoo import build_to_count, find
 
-    if model not in models.BUILDERS:
-        raise typer.BadParameter(f"{model!r}: choose one of {', '.join(models.BUILDERS)}")
-    if input is None:
-        size = models.INPUTS[model]
+    given = {"num_classes": num_classes, "in_channels": in_channels, "small_input": small_input}
+    options = {name: value for name, value in given.items() if value}
+    if model in models.BUILDERS and model not in ARCHITECTURES:
+        if options:
+            raise typer.BadParameter(f"{model} is the lecture's own and takes no options")
+        network, size = models.build(model), models.INPUTS[model]
     else:
+        architecture = find(model)
+        network, size = build_to_count(architecture, **options), architecture.input
+        H, W = (32, 32) if small_input else size[1:]
+        size = (in_channels or size[0], H, W)
+    if input is not None:
         try:
             c, h, w = (int(n) for n in input.replace("x", ",").split(","))
         except ValueError:
             raise typer.BadParameter(f"--input {input!r}: write C,H,W, as in 1,28,28") from None
         size = (c, h, w)
-    print(summarize(models.build(model), size, batch_size))
+    print(summarize(network, size, batch_size))
 
 
 @app.command()
