@@ -14,7 +14,6 @@ import argparse
 import json
 import statistics
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,31 +24,16 @@ import torch as real_torch
 
 import minitorch_cnn as torch
 from minitorch_cnn import models
-from minitorch_cnn.models import lecture
 from minitorch_cnn.nn import functional as F
+from minitorch_cnn.tools.twin import in_pytorch
 
 RESULTS = Path(__file__).parent / "results"
 CLASSES = {"cnn": "CNN", "inception": "InceptionNet", "deeper": "DeeperCNN"}
 
 
-def in_pytorch() -> types.ModuleType:
-    """models/lecture.py with PyTorch's imports."""
-    source = Path(lecture.__file__).read_text(encoding="utf-8")
-    for ours, theirs in {
-        "import minitorch_cnn as torch": "import torch",
-        "from .. import nn": "from torch import nn",
-        "from ..nn import functional as F": "from torch.nn import functional as F",
-        "from ..tensor import Tensor": "from torch import Tensor",
-    }.items():
-        source = source.replace(ours, theirs)
-    module = types.ModuleType("lecture_in_pytorch")
-    exec(compile(source, "lecture.py", "exec"), vars(module))
-    return module
-
-
 def steps(name: str, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """One training step on each side, from equal weights on an equal batch."""
-    theirs = getattr(in_pytorch(), CLASSES[name])()
+    theirs = getattr(in_pytorch("lecture"), CLASSES[name])()
     ours = models.build(name)
     ours.load_state_dict(
         {k: torch.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()}

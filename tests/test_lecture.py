@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,30 +12,14 @@ import minitorch_cnn as torch
 from minitorch_cnn import datasets
 from minitorch_cnn.models import lecture
 from minitorch_cnn.nn import functional as F
+from minitorch_cnn.tools.twin import in_pytorch
 
 NAMES = ("CNN", "InceptionNet", "DeeperCNN")
 
 
-@pytest.fixture(scope="module")
-def in_pytorch() -> types.ModuleType:
-    """The same source file with PyTorch's imports: what a user of PyTorch would have written."""
-    source = Path(lecture.__file__).read_text(encoding="utf-8")
-    for ours, theirs in {
-        "import minitorch_cnn as torch": "import torch",
-        "from .. import nn": "from torch import nn",
-        "from ..nn import functional as F": "from torch.nn import functional as F",
-        "from ..tensor import Tensor": "from torch import Tensor",
-    }.items():
-        assert ours in source
-        source = source.replace(ours, theirs)
-    module = types.ModuleType("lecture_in_pytorch")
-    exec(compile(source, "lecture.py", "exec"), vars(module))
-    return module
-
-
-def copied(name: str, in_pytorch: types.ModuleType) -> tuple[Any, Any]:
+def copied(name: str) -> tuple[Any, Any]:
     real_torch.manual_seed(5)
-    theirs = getattr(in_pytorch, name)()
+    theirs = getattr(in_pytorch("lecture"), name)()
     ours = getattr(lecture, name)()
     ours.load_state_dict(
         {k: torch.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()}
@@ -53,8 +35,8 @@ def images() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameter_names_and_shapes_are_pytorchs(name: str, in_pytorch: types.ModuleType) -> None:
-    ours, theirs = getattr(lecture, name)(), getattr(in_pytorch, name)()
+def test_parameter_names_and_shapes_are_pytorchs(name: str) -> None:
+    ours, theirs = getattr(lecture, name)(), getattr(in_pytorch("lecture"), name)()
     assert [(k, tuple(v.shape)) for k, v in ours.state_dict().items()] == [
         (k, tuple(v.shape)) for k, v in theirs.state_dict().items()
     ]
@@ -63,9 +45,9 @@ def test_parameter_names_and_shapes_are_pytorchs(name: str, in_pytorch: types.Mo
 
 @pytest.mark.parametrize("name", NAMES)
 def test_first_twenty_losses_equal_pytorchs(
-    name: str, in_pytorch: types.ModuleType, images: tuple[np.ndarray, np.ndarray]
+    name: str, images: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    ours, theirs = copied(name, in_pytorch)
+    ours, theirs = copied(name)
     our_sgd = torch.optim.SGD(ours.parameters(), lr=0.01, momentum=0.5)
     their_sgd = real_torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.5)
     our_losses, their_losses = [], []
