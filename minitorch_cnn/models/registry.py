@@ -1,10 +1,12 @@
-"""``@architecture``: one decorator gives every model its name, its input size and its ``weights``."""
+"""``@architecture``: one decorator gives a model its name, its input size and its ``weights``."""
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,6 +25,38 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def get_model(name: str, **config: Any) -> nn.Module:
+    """``get_model("resnet50", num_classes=10)``; ValueError suggests similar names."""
+    return get_model_builder(name)(**config)
+
+
+def get_model_builder(name: str) -> Callable[..., nn.Module]:
+    """The function that builds the architecture of that name; its case does not matter."""
+    found = ARCHITECTURES.get(name.lower())
+    if found is None:
+        similar = difflib.get_close_matches(name.lower(), ARCHITECTURES, 3)
+        guess = f"did you mean {', '.join(similar)}?" if similar else ""
+        raise ValueError(f"no model {name!r}; {guess or 'list_models() names all'}")
+    return found.builder
+
+
+def list_models(
+    include: str | Iterable[str] | None = None, exclude: str | Iterable[str] | None = None
+) -> list[str]:
+    """Names of all architectures, sorted; ``include`` and ``exclude`` are patterns ("resnet*")."""
+
+    def matches(name: str, patterns: str | Iterable[str]) -> bool:
+        patterns = [patterns] if isinstance(patterns, str) else patterns
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+    return sorted(
+        name
+        for name in ARCHITECTURES
+        if (include is None or matches(name, include))
+        and not (exclude is not None and matches(name, exclude))
+    )
 
 
 def architecture(
