@@ -1,0 +1,131 @@
+"""What the command line draws: a trained network, and images in the form that it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import datasets, models, nn
+from ...models.registry import ARCHITECTURES
+from ...tensor import Tensor
+
+
+@dataclass
+class Subject:
+    """A network and what to call it; ``prepare(file or index)`` gives x (1, C, H, W)."""
+
+    title: str
+    network: nn.Module
+    prepare: Any
+    class_names: Sequence[str] | None = None
+
+
+@dataclass
+class Images:
+    """A batch x (N, C, H, W), the pictures to show for it, and their names."""
+
+    x: Tensor
+    pictures: list[np.ndarray]
+    names: list[str]
+
+
+def from_checkpoint(path: Path, data_dir: Path | None) -> Subject:
+    """A network that ``minitorch-cnn train`` has saved; images are digits."""
+    from .. import training
+
+    network, options = training.load_network(path)
+    if getattr(options, "dataset", "mnist") != "mnist":
+        raise ValueError(f"{path} was trained on {options.dataset}: only MNIST's can be drawn here")
+    return Subject(path.stem, network, _Digits(options.normalize, data_dir))
+
+
+def from_architecture(name: str, weights: str | None, data_dir: Path | None) -> Subject:
+    """A network by name, with the weights of a file or published ones (random without any)."""
+    if name not in ARCHITECTURES:
+        network = models.build(name)
+        if weights is not None:
+            raise ValueError(
+                f"--weights is for architectures such as resnet50; for {name!r} give the checkpoint"
+                " in place of --model"
+            )
+        return Subject(f"{name}, untrained", network, _Digits(True, data_dir))
+    architecture = ARCHITECTURES[name]
+    network = architecture.builder(weights=weights).eval()
+    title = f"{name}, untrained" if weights is None else name
+    channels, height, _ = architecture.input
+    if channels != 3:
+        raise ValueError(f"{name} takes images of {channels} channels: only RGB can be prepared")
+    from ...models.imagenet import categories
+    from ...models.published import preprocessing
+
+    sha256 = ""
+    if weights is not None and Path(weights).is_file():
+        with Path(weights).open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    names = None if weights is None else categories()
+    return Subject(title, network, _Photos(preprocessing(name, height, sha256)), names)
+
+
+def gather(subject: Subject, images: Sequence[str]) -> Images:
+    """All images as one batch."""
+    from ...functions import cat
+
+    found = [subject.prepare(image) for image in images]
+    return Images(
+        cat([x for x, _, _ in found], 0), [p for _, p, _ in found], [n for _, _, n in found]
+    )
+
+
+def digit(index: int, data_dir: Path | None) -> np.ndarray:
+    """MNIST's test image of this index, (28, 28) in 0..1."""
+    test = datasets.MNIST(None if data_dir is None else str(data_dir), train=False)
+    if index >= len(test):
+        raise ValueError(f"MNIST has test images 0..{len(test) - 1}, not {index}")
+    return np.asarray(test.data[index], np.float32) / 255
+
+
+@dataclass
+class _Digits:
+    """Image files of one digit each, or indices of MNIST's test images."""
+
+    normalize: bool
+    data_dir: Path | None
+
+    def __call__(self, image: str) -> tuple[Tensor, np.ndarray, str]:
+        from ..digits import read_digit
+        from ..training import NORMALIZE
+
+        if image.isdecimal() and not Path(image).exists():
+            pixels = digit(int(image), self.data_dir)
+            x, name = Tensor._wrap(pixels[None, None]), f"test image {image}"
+        else:
+            x, name = read_digit(Path(image)), Path(image).name
+        picture = np.array(x.array[0, 0])
+        return (NORMALIZE(x) if self.normalize else x), picture, name
+
+
+@dataclass
+class _Photos:
+    """Image files, prepared as for ImageNet."""
+
+    prepare: Any
+
+    def __call__(self, image: str) -> tuple[Tensor, np.ndarray, str]:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(image) as file:
+                photo = file.convert("RGB")
+        except UnidentifiedImageError:
+            raise ValueError(f"{image} is not an image that Pillow can read") from None
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{image}: {error}") from None
+        x = self.prepare(photo)
+        std, mean = np.array(self.prepare.std), np.array(self.prepare.mean)
+        picture = np.clip(x.array.transpose(1, 2, 0) * std + mean, 0, 1)
+        return x.unsqueeze(0), picture, Path(image).name
