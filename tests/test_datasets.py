@@ -15,8 +15,6 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,70 +29,14 @@ from minitorch_cnn.datasets.mnist import read_idx
 from minitorch_cnn.tensor import Tensor
 from minitorch_cnn.utils.data import DataLoader, Subset, random_split
 
-# A server that misbehaves as told
-
-
-@dataclass
-class Page:
-    content: bytes
-    status: int = 200
-    ranges: bool = True
-    cut: list[int] = field(default_factory=list)  # bytes before the connection ends, per request
-    wait: float = 0.0  # seconds per 1000 bytes
-
-
-@dataclass
-class Server:
-    url: str
-    pages: dict[str, Page]
-    requests: list[tuple[str, str | None]]
+from .file_server import Page, Server, serving
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    pages: dict[str, Page] = {}
-    requests: list[tuple[str, str | None]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = self.headers["Range"]
-            requests.append((self.path, asked))
-            page = pages.get(self.path)
-            if page is None or page.status != 200:
-                self.send_error(page.status if page else 404)
-                return
-            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-            start = start if page.ranges else 0
-            if start and start >= len(page.content):
-                self.send_error(416)
-                return
-            body = page.content[start:]
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if page.cut:
-                body = body[: page.cut.pop(0)]
-            for i in range(0, len(body), 1000):
-                self.wfile.write(body[i : i + 1000])
-                time.sleep(page.wait)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    class QuietServer(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *args: Any) -> None:
-            pass  # a client that was killed
-
-    httpd = QuietServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield Server(f"http://127.0.0.1:{httpd.server_port}", pages, requests)
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with serving() as running:
+        yield running
 
 
 CONTENT = np.random.default_rng(0).bytes(150_000)
@@ -199,6 +141,20 @@ def test_fetch_says_what_every_mirror_answered_and_where_to_put_the_file(
     assert str(tmp_path / "data.bin") in text
     assert f"sha256 {file.checksum.digest}" in text
     assert names(tmp_path) == []
+
+
+def test_fetch_takes_the_beginning_of_a_digest(server: Server, tmp_path: Path) -> None:
+    server.pages["/a"] = Page(CONTENT)
+    whole = hashlib.sha256(CONTENT).hexdigest()
+    for digest in (whole[:8], whole, ""):
+        file = RemoteFile("data.bin", (f"{server.url}/a",), Checksum("sha256", digest))
+        assert fetch(file, tmp_path / f"n{len(digest)}").read_bytes() == CONTENT
+        fetch(file, tmp_path / f"n{len(digest)}")
+    assert len(server.requests) == 3
+    wrong = RemoteFile("data.bin", (f"{server.url}/a",), Checksum("sha256", "0123abcd"))
+    with pytest.raises(RuntimeError, match=rf"expected sha256 0123abcd\.\.\., found {whole}"):
+        fetch(wrong, tmp_path / "n8")
+    assert (tmp_path / "n8" / "data.bin").read_bytes() == CONTENT
 
 
 def test_fetch_checks_what_is_inside_a_gzip(server: Server, tmp_path: Path) -> None:
