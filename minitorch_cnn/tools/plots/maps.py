@@ -80,8 +80,8 @@ def stages(root: Call) -> list[Call]:
         return [root]
     return [
         call
-        for call, following in zip(maps, [*maps[1:], None], strict=True)
-        if following is None or following.shape[2:] != call.shape[2:]
+        for i, call in enumerate(maps)
+        if i + 1 == len(maps) or maps[i + 1].shape[2:] != call.shape[2:]
     ]
 
 

@@ -79,10 +79,11 @@ def save_animation(
     writer = matplotlib("animation").PillowWriter(fps=1 / seconds)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "animation.gif"
-        with writer.saving(figure, str(file), dpi):
-            for i in [*range(frames), *[frames - 1] * 3]:
-                draw(i)
-                writer.grab_frame()
+        writer.setup(figure, str(file), dpi)
+        for i in [*range(frames), *[frames - 1] * 3]:
+            draw(i)
+            writer.grab_frame()
+        writer.finish()
         content = file.read_bytes()
     with atomic_write(path) as target:
         target.write(content)
