@@ -18,12 +18,15 @@ except ImportError as error:
         'pip install "minitorch-cnn[app]"'
     ) from None
 
+from .tools.plots.commands import app as plot_app
+
 app = typer.Typer(
     help="Train, test and look into the convolutional networks of the lecture.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(plot_app, name="plot")
 TRAINABLE = ("cnn", "inception", "deeper")
 
 
