@@ -126,7 +126,7 @@ class GoogLeNet(nn.Module):
     a 28x28 image as 28x28 (as it reads a 224x224 one). The heads need no change.
 
     Modules 3a and 3b run at 1/8 of the input's size, 4a to 4e at 1/16, 5a and 5b at 1/32. Pooling
-    rounds up, so that any input from 15x15 on fits (in train mode of a single image, from 33x33:
+    rounds up, so that any input from 15x15 on fits (in train mode of a single image, from 47x47:
     batch norm refuses one value per channel).
 
     ValueError: ``transform_input`` with other than 3 channels, or other than 3 ``blocks``.

@@ -117,14 +117,12 @@ def prepare_weights(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a network must be built with to load a file of weights, as in torchvision.
 
     The published files hold the auxiliary heads, whether or not they were asked for, and expect
-    inputs of another scale: ``transform_input`` becomes True unless it was given. (So give
-    ``transform_input=False`` with a file of your own training on 1000 classes.) Options that no
-    published file fits can only mean a file saved from such a network: they stay. Drawing weights
-    that are about to be replaced is a waste, so ``init_weights`` is always False.
+    inputs of another scale: ``transform_input`` becomes True, unless it was given or the other
+    options fit no published file. (So give ``transform_input=False`` with a file of your own
+    training on 1000 classes.) Weights are not drawn: the file's are about to replace them.
     """
-    if not is_published(options):
-        return {**options, "init_weights": False}
-    return {"transform_input": True, **options, "aux_logits": True, "init_weights": False}
+    scale = {"transform_input": True} if is_published(options) else {}
+    return {**scale, **options, "aux_logits": True, "init_weights": False}
 
 
 def weights_hooks(
@@ -134,8 +132,8 @@ def weights_hooks(
     """Give a model function the two attributes that loading ``weights=`` looks for.
 
     ``prepare_weights(options)`` returns the options to build the network with before its weights
-    are loaded; ``finish_weights(model, options)`` changes it afterwards. Both get the options as
-    the user gave them.
+    are loaded; ``finish_weights(model, options)`` changes it afterwards (before, if the file was
+    saved from a network so changed). Both get the options as the user gave them.
     """
 
     def attach(function: Function) -> Function:
