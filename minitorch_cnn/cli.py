@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 try:
     import typer
@@ -18,6 +18,7 @@ except ImportError as error:
         'pip install "minitorch-cnn[app]"'
     ) from None
 
+from .tools.experiments.cli import app as experiments
 from .tools.plots.commands import app as plot_app
 
 app = typer.Typer(
@@ -27,7 +28,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(plot_app, name="plot")
-TRAINABLE = ("cnn", "inception", "deeper")
+app.add_typer(experiments, name="experiment")
+TRAINABLE = ("cnn", "inception", "deeper", "resnet20", "densenet")
 
 
 def main() -> None:
@@ -41,11 +43,19 @@ def main() -> None:
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="cnn, inception or deeper")] = "cnn",
-    epochs: Annotated[int | None, typer.Option(help="passes over the data [default: 9]")] = None,
-    batch_size: Annotated[int, typer.Option(help="images per step")] = 64,
-    lr: Annotated[float, typer.Option(help="learning rate of SGD")] = 0.01,
-    momentum: Annotated[float, typer.Option(help="momentum of SGD")] = 0.5,
+    model: Annotated[str, typer.Argument(help=", ".join(TRAINABLE))] = "cnn",
+    epochs: Annotated[
+        int | None, typer.Option(help="passes over the data [default: 9; resnet20 3, densenet 5]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="images per step [default: 64; 128]")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="learning rate of SGD [default: 0.01; 0.1]")
+    ] = None,
+    momentum: Annotated[
+        float | None, typer.Option(help="momentum of SGD [default: 0.5; 0.9]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="seed of weights and shuffling")] = 1,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")] = "cpu",
     data_dir: Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")] = None,
@@ -60,9 +70,10 @@ def train(
     log_interval: Annotated[int, typer.Option(min=1, help="batches between log lines")] = 10,
     results: Annotated[Path | None, typer.Option(help="write the curves to this JSON file")] = None,
 ) -> None:
-    """Train a network of the lecture on MNIST; Ctrl-C saves and stops, --resume continues."""
+    """Train a network on MNIST; Ctrl-C saves and stops, --resume continues."""
     from .kernels import backend
     from .tools import training
+    from .tools.presets import PRESETS
     from .tools.progress import Bar, Lines
 
     if model not in TRAINABLE:
@@ -79,17 +90,20 @@ def train(
         checkpoint = training.latest_checkpoint(checkpoint_dir, model)
         run = training.Run.resume(checkpoint, epochs)
     else:
+        given: dict[str, Any] = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "momentum": momentum,
+        }
         run = training.Run.start(
-            training.Options(
-                model=model,
-                epochs=9 if epochs is None else epochs,
-                batch_size=batch_size,
-                lr=lr,
-                momentum=momentum,
+            replace(
+                PRESETS[model],
                 seed=seed,
                 device=device,
                 data_dir=None if data_dir is None else str(data_dir),
                 normalize=normalize,
+                **{name: value for name, value in given.items() if value is not None},
             )
         )
         checkpoint = training.new_checkpoint(checkpoint_dir, model)
@@ -127,13 +141,16 @@ def evaluate(
     data_dir: Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")] = None,
 ) -> None:
     """Print loss and accuracy of a checkpoint on MNIST's test images."""
-    from dataclasses import replace
-
     from .tools import training
 
     network, options = training.load_network(checkpoint)
     options = replace(options, data_dir=None if data_dir is None else str(data_dir))
-    loss, correct, total = training.evaluate(network, training.loaders(options)[1], options.device)
+    loss, correct, total = training.evaluate(
+        network,
+        training.loaders(options)[1],
+        options.device,
+        training.loss_function(options.model),
+    )
     print(training.test_line(loss, correct, total).strip())
 
 

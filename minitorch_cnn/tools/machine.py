@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +36,22 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def stopwatch(device: str) -> tuple[Callable[[], float], str]:
+    """A clock in seconds, and its name.
+
+    For one CPU thread it is the processor's own, which other programs do not advance; several
+    threads (whose processor times would add up) and GPUs, whose work it waits for, need the wall's.
+    """
+    if device.startswith("cuda"):
+        from ..cuda import synchronize
+
+        def read() -> float:
+            synchronize()
+            return time.perf_counter()
+
+        return read, "wall clock"
+    if backend.get_num_threads() == 1:
+        return time.process_time, "processor time"
+    return time.perf_counter, "wall clock"

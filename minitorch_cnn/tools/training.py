@@ -20,6 +20,8 @@ from typing import Any, Protocol
 import minitorch_cnn as torch
 
 from .. import models, nn
+from ..models.cifar_resnet import CifarResNet
+from ..models.densenet import DenseNet
 from ..models.registry import ARCHITECTURES
 from ..nn import functional as F
 from ..utils.data import DataLoader
@@ -30,6 +32,11 @@ NORMALIZE = images.NORMALIZE
 SCHEDULES = ("constant", "steps", "onecycle")
 # These return log-probabilities; every other network returns logits.
 LECTURE = ("cnn", "inception", "deeper")
+# Networks of any size, which ``model_options`` must give.
+FAMILIES: dict[str, Callable[..., nn.Module]] = {
+    "cifar_resnet": CifarResNet,
+    "densenet": DenseNet,
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class Options:
     The lecture feeds pixels in 0..1; ``normalize`` shifts and scales them to mean 0 and standard
     deviation 1 over the training set, as PyTorch's own MNIST example does.
 
-    ``model`` is a name of models.BUILDERS, or an architecture, called with ``model_options``.
+    ``model`` is a name of models.BUILDERS, or one of an architecture or of FAMILIES, which are
+    called with ``model_options``.
     ``schedule``: ``lr`` all the time ("constant"); a tenth of it after each of the epochs in
     ``milestones`` ("steps"); from ``lr`` / 25 up to ``lr`` after 30 % of the run and down to
     nothing ("onecycle"). ``dataset`` and ``augment``: see images.py; ``train_images`` and
@@ -151,9 +159,7 @@ class Run:
         )
 
     @classmethod
-    def resume(
-        cls, path: Path, epochs: int | None = None, data_dir: str | None = None
-    ) -> Run:
+    def resume(cls, path: Path, epochs: int | None = None, data_dir: str | None = None) -> Run:
         """Continue from a checkpoint, up to ``epochs`` and with images in ``data_dir`` if given."""
         state = read_checkpoint(path)
         options = Options(**state["options"])
@@ -282,6 +288,8 @@ class Run:
 
 def build(options: Options) -> nn.Module:
     """The untrained network of a run."""
+    if options.model in FAMILIES:
+        return FAMILIES[options.model](**options.model_options)
     if options.model in ARCHITECTURES:
         return ARCHITECTURES[options.model].builder(**options.model_options)
     if options.model_options:
@@ -348,9 +356,7 @@ def evaluate(
 def test_line(loss: float, correct: int, total: int) -> str:
     """The lecture's line after each epoch."""
     percent = 100.0 * correct / max(1, total)
-    return (
-        f"\nTest set: Average loss: {loss:.4f}, Accuracy: {correct}/{total} ({percent:.0f}%)\n"
-    )
+    return f"\nTest set: Average loss: {loss:.4f}, Accuracy: {correct}/{total} ({percent:.0f}%)\n"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
