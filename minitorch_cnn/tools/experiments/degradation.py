@@ -8,6 +8,7 @@ shallow network and adding identities would do. With shortcuts, deeper is better
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from .residual import find_data, iterations, last, options, test_errors, train_e
 
 DEPTHS = (20, 32, 44, 56)
 FAMILIES = {"plain": "plain", "resnet": "residual"}
-CHANCE = 90.0
 
 
 def experiment(
@@ -74,6 +74,7 @@ def run(experiment: Experiment, out: Path, progress: Progress) -> str | None:
 
 
 def depths_of(records: Mapping[str, Record]) -> list[int]:
+    """The depths that were trained, in their order."""
     return [int(name.removeprefix("plain")) for name in records if name.startswith("plain")]
 
 
@@ -94,12 +95,12 @@ def table(records: Mapping[str, Record]) -> str:
         ]
         lines.append(f"| {depth} | {' | '.join(cells)} |")
     first = next(iter(records.values())).options
-    lines += [
-        "",
+    lines.append("")
+    lines.append(
         f"Percent, after {first['epochs']} epochs of {first['train_images']} images"
-        f" ({first['dataset']}, {first['augment']}), width {first['model_options']['width']}.",
-        *(verdict(family, records) for family in FAMILIES),
-    ]
+        f" ({first['dataset']}, {first['augment']}), width {first['model_options']['width']}."
+    )
+    lines += [verdict(family, records) for family in FAMILIES]
     return "\n".join(lines)
 
 
@@ -124,7 +125,7 @@ def verdict(family: str, records: Mapping[str, Record]) -> str:
     )
     values = [ends[depth] for depth in sorted(ends)]
     if more > 1:
-        steady = all(a < b for a, b in zip(values, values[1:], strict=False))
+        steady = all(a < b for a, b in itertools.pairwise(values))
         return f"{text}: degradation{', with every step in depth' if steady else ''}."
     return f"{text}: no degradation."
 
@@ -138,7 +139,7 @@ def draw(figure: Any, records: Mapping[str, Record]) -> None:
             steps, color = iterations(record), f"C{i}"
             ax.plot(steps, train_errors(record), color, lw=1.5, label=f"{family}{depth}")
             ax.plot(steps, test_errors(record), color, lw=0.8, ls="--")
-        ax.set(title=title, xlabel="iteration", ylim=(0, CHANCE + 2))
+        ax.set(title=title, xlabel="iteration", ylim=(0, 95))
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25)
         ax.legend(frameon=False)
