@@ -212,6 +212,7 @@ class ResNetV2(nn.Module):
         for m in self.modules():
             if isinstance(m, nn.Conv2d):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        for m in self.modules():
             if isinstance(m, PreActBasic | PreActBottleneck) and zero_init_last:
                 last = m.conv3 if isinstance(m, PreActBottleneck) else m.conv2
                 nn.init.zeros_(last.weight)
