@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -293,19 +294,25 @@ def _explain_shapes(name: str, model: nn.Module, state: StateDict, path: Path) -
             )
 
 
+@functools.cache
+def _shapes(builder: Callable[..., nn.Module]) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """The names and shapes of a network's state."""
+    with init.unfilled():
+        state = builder().state_dict()
+    return frozenset((key, tuple(value.shape)) for key, value in state.items())
+
+
 def closest_architecture(state: Mapping[str, Any]) -> str | None:
     """The architecture, built with its defaults, that shares most names and shapes with ``state``.
 
-    None if none shares four fifths. Cost: each is built, its weights unfilled.
+    None if none shares four fifths. Cost: each is built once, its weights unfilled.
     """
     from .registry import ARCHITECTURES
 
     wanted = {(key, tuple(value.shape)) for key, value in state.items()}
     best, best_score = None, 0.8
     for name, entry in ARCHITECTURES.items():
-        with init.unfilled():
-            own = entry.builder().state_dict()
-        shapes = {(key, tuple(value.shape)) for key, value in own.items()}
+        shapes = _shapes(entry.builder)
         score = len(wanted & shapes) / max(len(wanted), len(shapes))
         if score > best_score:
             best, best_score = name, score
