@@ -223,6 +223,34 @@ def test_state_is_untouched_also_after_an_error(rng: Any) -> None:
     assert expected.max() == 1  # a wholly frozen model has maps as well
 
 
+def test_layers_that_overwrite_the_input_or_what_a_layer_returned(rng: Any) -> None:
+    class Aliased(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.ReLU(inplace=True)
+            self.conv = nn.Conv2d(1, 2, 3)
+            self.same = nn.Identity()
+            self.fc = nn.Linear(2, 3)
+
+        def forward(self, x: Any) -> Any:
+            y = self.conv(self.first(x))
+            z = self.same(y)
+            y.mul_(-7)
+            return self.fc(z.mean((2, 3)))
+
+    model = Aliased().double()
+    x = mt.tensor(rng.normal(size=(1, 1, 5, 4)))
+    before = np.array(x.numpy())
+    got = plots.grad_cam(model, x, 1, "same")
+    np.testing.assert_array_equal(x.numpy(), before)
+    w = weights_of(model)
+    maps = TF.conv2d(torch.from_numpy(before).relu(), w["conv.weight"], w["conv.bias"])
+    maps.requires_grad_()
+    scores = TF.linear(maps.mean((2, 3)), w["fc.weight"], w["fc.bias"])
+    np.testing.assert_allclose(got, cam_of(scores, maps, 1, (5, 4)), rtol=1e-9, atol=1e-12)
+    assert got.max() == 1
+
+
 class Odd(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -49,7 +49,10 @@ def filters_figure(model: nn.Module, layer: str | None = None, title: str | None
     largest = float(np.abs(weights).max()) or 1.0
     figure = new_figure(max(0.75 * columns, 3.6) + 0.9, max(0.85 * rows, 1.2) + 0.7)
     head = title or type(model).__name__
-    figure.suptitle(f"{head}: {F} filters of {path or 'the layer'}, {C} × {KH} × {KW}", fontsize=10)
+    whole = len(pictures) == F * C if rows_are_filters else len(pictures) == F
+    cut = "" if whole else f" (first {rows} × {columns})"
+    size = f"{C} × {KH} × {KW}{cut}"
+    figure.suptitle(f"{head}: {F} filters of {path or 'the layer'}, {size}", fontsize=10)
     grid = figure.subplots(rows, columns, squeeze=False)
     image = None
     for i, ax in enumerate(grid.ravel()):
@@ -157,7 +160,9 @@ def grad_cam_figure(
         _show(top, pictures[i], names[i] if names else "")
         target_i = int(result.targets[i])
         label = class_names[target_i] if class_names else f"class {target_i}"
-        _show(below, pictures[i], f"{label}\n{100 * result.probabilities[i]:.1f} %")
+        # Without its own colours, which could be taken for heat.
+        grey = pictures[i].mean(2) if pictures[i].ndim == 3 else pictures[i]
+        _show(below, grey, f"{label}\n{100 * result.probabilities[i]:.1f} %")
         drawn = below.imshow(
             result.heat[i], cmap="inferno", vmin=0, vmax=1, alpha=0.3 + 0.55 * result.heat[i]
         )

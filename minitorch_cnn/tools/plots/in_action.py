@@ -68,7 +68,8 @@ class InAction:
         columns = scene.columns(len(chosen))
         rows = math.ceil(len(chosen) / columns)
         figure = new_figure(columns * (scene.width + 0.2), rows * (scene.height + 0.1) + 0.4)
-        figure.suptitle(scene.title, fontsize=11)
+        part = "" if len(chosen) == last + 1 else f", {len(chosen)} of {last + 1} steps"
+        figure.suptitle(scene.title + part, fontsize=11)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, i in zip(axes, chosen):
             scene.draw(ax, int(i))

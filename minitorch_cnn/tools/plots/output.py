@@ -69,7 +69,7 @@ def save_animation(
     frames: int,
     path: str | os.PathLike[str],
     seconds: float,
-    dpi: int = 80,
+    dpi: int = 100,
 ) -> None:
     """Write a GIF, as whole as :func:`save_figure`'s files: ``draw(i)`` draws frame i.
 
