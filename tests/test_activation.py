@@ -77,3 +77,13 @@ def test_same_answer_or_refusal(name: str, args: tuple[Any, ...], settings: dict
     result = outcome(lambda: getattr(ours, name)(*(a for a, _ in given), **settings))
     expected = outcome(lambda: getattr(F, name)(*(b for _, b in given), **settings))
     assert_same(result, expected, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("limits", [(-0.1, 0.1), (0.1, 0.3), (-0.7, -0.1)])
+def test_hardtanh_at_limits_that_float32_rounds(limits: tuple[float, float]) -> None:
+    """The gradient is read off the output, where 0.1 is float32's 0.1, a little more."""
+    x = np.array([-0.9, -0.7, -0.5, -0.1, 0.05, 0.1, 0.2, 0.3, 0.9], np.float32)
+    a, b = pair(x, requires_grad=True)
+    ours.hardtanh(a, *limits).sum().backward()
+    F.hardtanh(b, *limits).sum().backward()
+    assert_same(a.grad, b.grad, str(limits), rtol=0, atol=0)

@@ -62,9 +62,11 @@ def relu(x: Array, /) -> Any:
 
 @op
 def hardtanh(x: Array, /, *, min_val: float, max_val: float) -> Any:
-    """y = min(max(x, min_val), max_val)."""
+    """y = min(max(x, min_val), max_val). The output is saved, not the input."""
     if x.dtype.kind == "f":
-        return _of_input("clip", x, min_val, max_val)
+        y = _apply("clip", x, settings=(min_val, max_val))
+        rounded = float(x.dtype.type(min_val)), float(x.dtype.type(max_val))  # as they are in y
+        return y, (lambda gy: _apply("clip_grad", y, gy, settings=rounded),)
     return np.clip(x, min_val, max_val).astype(x.dtype), ()
 
 
