@@ -194,7 +194,7 @@ def test_inverted_residual_equals_pytorch(
     st.lists(
         st.tuples(st.sampled_from([1, 2, 3]), st.integers(1, 9), st.integers(1, 2),
                   st.sampled_from([1, 2])),
-        min_size=1, max_size=3,
+        min_size=1, max_size=2,
     ),
     st.sampled_from([0.1, 0.25, 0.5]), st.sampled_from([1, 2, 8]), st.booleans(), st.booleans(),
 )  # fmt: skip
