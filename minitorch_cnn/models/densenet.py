@@ -115,10 +115,10 @@ class DenseNet(nn.Module):
     (N, in_channels, H, W) -> (N, num_classes) scores. ``block_config`` has the layers per block,
     for any number of blocks. ``drop_rate`` is the dropout after each layer's 3x3 convolution.
     ``memory_efficient`` keeps no concatenated maps for the backward pass but computes them again
-    (Pleiss et al. 2017): memory grows with the depth instead of its square, a step takes about a
-    fifth longer, and the running statistics of each layer's norm1 move twice per step, as in
-    PyTorch. ``small_input`` is the paper's stem for 32x32 images (28x28 too): one 3x3 convolution,
-    without norm0, relu0 and pool0.
+    (Pleiss et al. 2017): memory grows with the depth instead of its square, a step takes longer,
+    and the running statistics of each layer's norm1 move twice per step, as in PyTorch.
+    ``small_input`` is the paper's stem for 32x32 images (28x28 too): one 3x3 convolution, without
+    norm0, relu0 and pool0.
 
     ValueError for a block without layers or sizes below 1. Convolutions start as in He et al. 2015
     (kaiming_normal), the classifier's bias at 0.
