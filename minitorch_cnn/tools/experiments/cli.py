@@ -31,6 +31,11 @@ Epochs = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: all]")]
 Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
 DataDir = Annotated[Path | None, typer.Option(help="image files [default: as shipped or cached]")]
+Seed = Annotated[int, typer.Option(min=0, help="seed of weights, shuffling and augmentation")]
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="mnist or cifar10; if not given, cifar10 where its files are, else mnist"),
+]
 
 
 @app.command()
@@ -74,6 +79,56 @@ def bottleneck(
     end(this.run(folder, progress, quick=quick, device=device), folder)
 
 
+@app.command()
+def degradation(
+    quick: Quick = False,
+    depths: Annotated[
+        str | None, typer.Option(help="of 20,32,44,56,110; if not given, 20 to 56, or 20,56 if quick")
+    ] = None,
+    seed: Seed = 1,
+    epochs: Epochs = None,
+    dataset: Dataset = None,
+    out: Out = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+) -> None:
+    """Plain against residual networks of growing depth: the lecture's two panels."""
+    from . import degradation as this
+
+    folder, progress = begin("degradation", out, quick, threads, device)
+    experiment = this.experiment(
+        None if depths is None else read_numbers("--depths", depths),
+        seed=seed, epochs=epochs, quick=quick, dataset=dataset, device=device, data_dir=data_dir,
+    )  # fmt: skip
+    end(this.run(experiment, folder, progress), folder)
+
+
+@app.command()
+def identity(
+    quick: Quick = False,
+    block: Annotated[str, typer.Option(help="preact, or original as in the paper's table")] = (
+        "preact"
+    ),
+    seed: Seed = 1,
+    epochs: Epochs = None,
+    dataset: Dataset = None,
+    out: Out = None,
+    threads: Threads = None,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
+) -> None:
+    """Shortcuts that are no identity: errors, and how much of the gradient comes through."""
+    from . import identity as this
+
+    folder, progress = begin("identity", out, quick, threads, device)
+    experiment = this.experiment(
+        block=block,
+        seed=seed, epochs=epochs, quick=quick, dataset=dataset, device=device, data_dir=data_dir,
+    )  # fmt: skip
+    end(this.run(experiment, folder, progress), folder)
+
+
 def begin(
     name: str, out: Path | None, quick: bool, threads: int | None, device: str
 ) -> tuple[Path, Progress]:
@@ -104,10 +159,15 @@ def end(report: str | None, out: Path) -> None:
 
 def read_seeds(text: str) -> list[int]:
     """ "1,2,3" as numbers; ValueError for anything else."""
-    try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"--seeds {text!r}: write whole numbers, as in 1,2,3") from None
+    seeds = read_numbers("--seeds", text)
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(f"--seeds {text!r}: seeds must be different, and none negative")
     return seeds
+
+
+def read_numbers(option: str, text: str) -> list[int]:
+    """Whole numbers between commas; ValueError, naming the option, for anything else."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: write whole numbers, as in 1,2,3") from None

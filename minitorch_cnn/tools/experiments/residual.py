@@ -40,7 +40,11 @@ def options(
     of the run on, a hundredth from three quarters on (a run of fewer than 8 epochs keeps 0.1).
     Ours: 8 channels instead of 16, first stride 2, batches of 64, and an "epoch" of 100 batches:
     the first 6400 images, augmented anew each time.
+
+    ValueError: ``dataset`` is neither "mnist" nor "cifar10".
     """
+    if dataset not in DATA:
+        raise ValueError(f"dataset must be one of {', '.join(DATA)}; got {dataset!r}")
     channels, augment = DATA[dataset]
     return Options(
         model=model,
