@@ -102,23 +102,25 @@ def test_outputs_in_train_and_eval_mode(small: GoogLeNet) -> None:
     )
 
 
-def test_heads_learn_and_reach_the_first_layer() -> None:
-    model = googlenet(num_classes=10, in_channels=1, small_input=True).train()
-    before = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
-    sgd = optim.SGD(model.parameters(), lr=0.1)
-    _, aux2, aux1 = model(mt.randn(2, 1, 28, 28))
-    target = mt.tensor([3, 4])
-    loss = nn.functional.cross_entropy(aux1, target) + nn.functional.cross_entropy(aux2, target)
-    loss.backward()
-    assert model.fc.weight.grad is None
+@pytest.mark.parametrize(("head", "trunk"), [("aux1", "inception4a"), ("aux2", "inception4d")])
+def test_each_head_learns_and_reaches_the_first_layer(
+    small: GoogLeNet, head: str, trunk: str
+) -> None:
+    before = {name: p.detach().numpy().copy() for name, p in small.named_parameters()}
+    sgd = optim.SGD(small.parameters(), lr=0.1)
+    sgd.zero_grad()
+    outputs = small.train()(mt.randn(2, 1, 28, 28))
+    logits = getattr(outputs, head.replace("aux", "aux_logits"))
+    nn.functional.cross_entropy(logits, mt.tensor([3, 4])).backward()
     sgd.step()
     changed = {
         name.split(".")[0]
-        for name, p in model.named_parameters()
+        for name, p in small.named_parameters()
         if not np.array_equal(p.detach().numpy(), before[name])
     }
-    assert {"aux1", "aux2", "conv1", "inception3a", "inception4d"} <= changed
-    assert not {"inception4e", "inception5b", "fc"} & changed
+    stages = [f"inception{name}" for name in TABLE_1]
+    reached = stages[: stages.index(trunk) + 1]
+    assert changed == {head, "conv1", "conv2", "conv3", *reached}
 
 
 def test_transform_input_is_its_formula() -> None:
