@@ -445,6 +445,17 @@ def test_a_film_shows_every_step(tmp_path: Path) -> None:
     assert sum(duration for _, duration in frames) == 12 * 500
 
 
+def test_a_long_film_is_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from minitorch_cnn.tools.plots import in_action
+
+    monkeypatch.setattr(in_action, "_FRAMES", 3)
+    plots.pooling_in_action(np.eye(14), 1).save(tmp_path / "a.gif")  # 196 steps, no numbers
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.n_frames == 3
+    title = plots.pooling_in_action(np.eye(14), 1).figure(2).get_suptitle()
+    assert title == "Max pooling 1 × 1, stride 1, 2 of 196 steps"
+
+
 def test_a_failed_drawing_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

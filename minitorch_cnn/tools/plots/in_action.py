@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NUMBERS_UP_TO = 12  # pixels a side: larger images are drawn as grey values without numbers
+_FRAMES = 100  # of a film; a digit of 28x28 has more steps than anyone wants to see
 _CELL = 0.42  # inches, with a number in it
 _GAP = 0.5  # inches between image, kernel and output
 _MARGIN = 0.06  # inches left and right of them
@@ -54,7 +55,10 @@ def pooling_in_action(x: Any, kernel: Any, stride: Any = None, mode: str = "max"
 
 @dataclass(frozen=True)
 class InAction:
-    """``figure()`` draws steps as panels, ``save("file.gif")`` makes the film of all of them."""
+    """``figure()`` draws steps as panels, ``save("file.gif")`` makes a film of all of them.
+
+    A film has at most 100 frames: of more steps it shows 100, evenly spread.
+    """
 
     data: Sliding
 
@@ -62,17 +66,15 @@ class InAction:
         """At most ``panels`` steps, evenly spread from the first to the last."""
         if panels < 1:
             raise ValueError(f"panels must be at least 1, got {panels}")
-        last = len(self.data.steps) - 1
-        chosen = np.linspace(0, last, min(panels, last + 1)).round().astype(int)
+        chosen = self._spread(panels)
         scene = _Scene(self.data)
         columns = scene.columns(len(chosen))
         rows = math.ceil(len(chosen) / columns)
         figure = new_figure(columns * (scene.width + 0.2), rows * (scene.height + 0.1) + 0.4)
-        part = "" if len(chosen) == last + 1 else f", {len(chosen)} of {last + 1} steps"
-        figure.suptitle(scene.title + part, fontsize=11)
+        figure.suptitle(scene.title + self._part(chosen), fontsize=10)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, i in zip(axes, chosen):
-            scene.draw(ax, int(i))
+            scene.draw(ax, i)
         for ax in axes[len(chosen) :]:
             ax.set_axis_off()
         return figure
@@ -86,14 +88,24 @@ class InAction:
             raise ValueError(f"seconds must be positive, got {seconds}")
         scene = _Scene(self.data)
         figure = new_figure(scene.width + 0.2, scene.height + 0.4)
-        figure.suptitle(scene.title, fontsize=10)
+        chosen = self._spread(_FRAMES)
+        figure.suptitle(scene.title + self._part(chosen), fontsize=10)
         ax = figure.subplots()
 
         def draw(i: int) -> None:
             ax.clear()
-            scene.draw(ax, i)
+            scene.draw(ax, chosen[i])
 
-        save_animation(figure, draw, len(self.data.steps), path, seconds)
+        save_animation(figure, draw, len(chosen), path, seconds)
+
+    def _spread(self, count: int) -> list[int]:
+        """``count`` steps from the first to the last, or all if there are no more."""
+        total = len(self.data.steps)
+        return [round(i) for i in np.linspace(0, total - 1, min(count, total))]
+
+    def _part(self, chosen: list[int]) -> str:
+        total = len(self.data.steps)
+        return "" if len(chosen) == total else f", {len(chosen)} of {total} steps"
 
 
 class _Scene:
@@ -114,7 +126,7 @@ class _Scene:
         if data.kernel is not None:
             self.output_at += data.kernel.shape[1] * self.kernel_cell + gap
         texts = [self.text(step) for step in data.steps]
-        letters = max(len(line) for text in texts for line in text.split("\n"))
+        letters = max(len(line) for text in [self.title, *texts] for line in text.split("\n"))
         lines = texts[0].count("\n") + 1
         output = max(data.output.shape[1] * self.cell, 0.9)  # the caption needs that
         self.width = max(self.output_at * self.cell + output, letters * _LETTER) + _MARGIN
