@@ -55,10 +55,9 @@ class Checksum:
             return f"none (broken gzip: {error})"
 
     def __str__(self) -> str:
-        digest = self.digest
-        if len(digest) < 2 * hashlib.new(self.algorithm).digest_size:
-            digest = f"{digest}..." if digest else "(any)"
-        return f"{self.algorithm} {digest}{' of its content' if self.of_content else ''}"
+        short = len(self.digest) < 2 * hashlib.new(self.algorithm).digest_size
+        name = f"{self.algorithm} beginning" if short else self.algorithm
+        return f"{name} {self.digest}{' of its content' if self.of_content else ''}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def fetch(file: RemoteFile, folder: Path) -> Path:
                 *problems,
                 "Without a network, get the file elsewhere and put it here yourself:",
                 f"  {path.absolute()}",
-                f"It is right if it has the {file.checksum}.",
+                *([f"It is right if it has the {file.checksum}."] if file.checksum.digest else []),
             ]
         )
     )

@@ -26,7 +26,7 @@ _NESTED = ("state_dict", "model", "model_state_dict", "net", "state_dict_ema")
 _WRAPPERS = ("module.", "_orig_mod.")
 
 
-class WrongOption(ValueError):
+class WrongOptionError(ValueError):
     """The network was built with another ``option`` than the weights, whose ``value`` it tells."""
 
     def __init__(self, message: str, option: str, value: int) -> None:
@@ -202,7 +202,7 @@ def initialize(
     gives today's names; ``prepare_weights(options)`` the options to build with, and
     ``finish_weights(model, options)`` what to do after loading (torchvision's GoogLeNet file has
     auxiliary heads that are then dropped). A file that was saved after that is loaded after it.
-    Errors: ValueError (WrongOption) for another number of classes or input channels than the
+    Errors: ValueError (WrongOptionError) for another number of classes or input channels than the
     file's, RuntimeError with a table for any other misfit; those of :func:`read_state_dict`.
     """
     source = resolve(name, weights)
@@ -229,10 +229,10 @@ def initialize(
 
 
 def _check_classes(name: str, in_file: int, options: Mapping[str, Any]) -> None:
-    """WrongOption, with torchvision's words, if the options ask for another number of classes."""
+    """WrongOptionError, in torchvision's words, for options with another number of classes."""
     wanted = options.get("num_classes", in_file)
     if wanted != in_file:
-        raise WrongOption(
+        raise WrongOptionError(
             f"{name}: The parameter 'num_classes' expected value {in_file} but got {wanted}"
             f" instead. {_NEW_HEAD}",
             "num_classes",
@@ -268,7 +268,7 @@ def _load(name: str, model: nn.Module, state: StateDict, path: Path) -> None:
 
 
 def _explain_shapes(name: str, model: nn.Module, state: StateDict, path: Path) -> None:
-    """WrongOption if the two differ in their number of classes or of input channels alone."""
+    """WrongOptionError if the two differ in their number of classes or of input channels alone."""
     ours = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     wrong = [
         (key, tuple(tensor.shape), ours[key])
@@ -285,7 +285,7 @@ def _explain_shapes(name: str, model: nn.Module, state: StateDict, path: Path) -
             ((theirs, mine),) = pairs
             key, in_file, in_network = wrong[0]
             advice = f" {_NEW_HEAD}" if option == "num_classes" else ""
-            raise WrongOption(
+            raise WrongOptionError(
                 f"{name}: {path} has {option}={theirs[0]} and the network was built with {mine[0]}"
                 f" ({key} is {list(in_file)} in the file, {list(in_network)} in the network):"
                 f" write {name}(weights=..., {option}={theirs[0]}).{advice}",

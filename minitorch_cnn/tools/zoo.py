@@ -17,7 +17,7 @@ from .. import models, nn
 from ..models import published
 from ..models.imagenet import categories
 from ..models.registry import ARCHITECTURES, Architecture
-from ..models.weights import Weights, WrongOption, resolve
+from ..models.weights import Weights, WrongOptionError, resolve
 from ..nn import functional as F
 from ..nn import init
 from .summary import summary
@@ -145,7 +145,7 @@ def _with_own_classes(architecture: Architecture, weights: Any) -> nn.Module:
     """The network with as many classes as the file has."""
     try:
         return architecture.builder(weights=weights)
-    except WrongOption as error:
+    except WrongOptionError as error:
         if error.option != "num_classes":
             raise
         return architecture.builder(weights=weights, num_classes=error.value)

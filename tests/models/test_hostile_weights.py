@@ -10,6 +10,7 @@ import struct
 import time
 import tracemalloc
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +98,33 @@ def entry(shape: list[int], start: int, end: int, dtype: str = "F32") -> dict[st
     return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
 
 
-def npz(shape: Any, body: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
-    head = io.BytesIO()
+def npy_head(shape: Any) -> bytes:
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-    head.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n")
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n"
+
+
+def npz(shape: Any, body: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
-        archive.writestr("w.npy", head.getvalue() + body)
+        archive.writestr("w.npy", npy_head(shape) + body)
     return file.getvalue()
+
+
+def bomb() -> bytes:
+    """An .npz of 1.5 MB with 1.5 GB of zeros inside: one compressed block, many times."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    head = npy_head((90 * 2**22,))
+    start, block = (
+        packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH) for part in (head, bytes(2**24))
+    )
+    stream, size = start + block * 90 + b"\x03\x00", len(head) + 90 * 2**24
+    name = b"w.npy"
+    common = struct.pack("<HHHHIIIHH", 0, 8, 0, 0, 0, len(stream), size, len(name), 0)
+    local = b"PK\x03\x04\x14\x00" + common + name + stream
+    directory = b"PK\x01\x02\x14\x00\x14\x00" + common + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name
+    return local + directory + struct.pack(
+        "<4sHHHHIIH", b"PK\x05\x06", 0, 0, 1, 1, len(directory), len(local), 0
+    )  # fmt: skip
 
 
 FLOATS = bytes(16)
@@ -123,7 +143,8 @@ GREEDY = {
     "npz of a giant shape": npz((2**40,), FLOATS),
     "npz of a negative shape": npz((-4,), FLOATS),
     "npz of a shape that overflows": npz((2**32, 2**32), FLOATS),
-    "npz that is a zip bomb": npz((2**29,), bytes(2**24), zipfile.ZIP_DEFLATED),
+    "npz that lies about a bomb": npz((2**29,), bytes(2**24), zipfile.ZIP_DEFLATED),
+    "npz that is a bomb": bomb(),
 }
 
 

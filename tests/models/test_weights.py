@@ -378,7 +378,7 @@ def test_a_download_goes_on_after_a_cut(tiny: Builder, server: Server) -> None:
 
 def test_a_wrong_file_is_not_kept(tiny: Builder, server: Server) -> None:
     server.pages["/net.pth"] = Page(written(trained()))
-    with pytest.raises(RuntimeError, match=r"expected sha256 01234567\.\.\., found [0-9a-f]{64}"):
+    with pytest.raises(RuntimeError, match=r"sha256 beginning 01234567, found [0-9a-f]{64}"):
         tiny(weights=(f"{server.url}/net.pth", "01234567"))
     assert cached() == []
 
