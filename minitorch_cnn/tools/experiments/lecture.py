@@ -42,6 +42,7 @@ TITLES = {
     "densenet": "small DenseNet",
 }
 IMAGES = 60_000
+TURNS = 7
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def tabulate(this: Experiment, records: Mapping[str, Record]) -> tuple[list[Row]
     return rows, clock
 
 
-def step_seconds(runs: Mapping[str, Options], turns: int = 7) -> tuple[dict[str, float], str]:
+def step_seconds(runs: Mapping[str, Options]) -> tuple[dict[str, float], str]:
     """Seconds of a training step of each network, and the clock: the networks take turns.
 
     So all meet the same moments of the machine; the first turn, which compiles, is not counted.
@@ -178,7 +179,7 @@ def step_seconds(runs: Mapping[str, Options], turns: int = 7) -> tuple[dict[str,
     times: dict[str, list[float]] = {name: [] for name in runs}
     steps = {name: _step(options) for name, options in runs.items()}
     read, clock = stopwatch(next(iter(runs.values())).device)
-    for turn in range(turns + 1):
+    for turn in range(TURNS + 1):
         for name, step in steps.items():
             started = read()
             step()
