@@ -73,6 +73,7 @@ def train(
     """Train a network on MNIST; Ctrl-C saves and stops, --resume continues."""
     from .kernels import backend
     from .tools import training
+    from .tools.machine import machine_facts
     from .tools.presets import PRESETS
     from .tools.progress import Bar, Lines
 
@@ -120,10 +121,12 @@ def train(
             report.stop()
     if results is not None:
         results.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(
-            {"options": asdict(run.options), "history": [asdict(r) for r in run.history]}, indent=1
-        )
-        results.write_text(text + "\n", encoding="utf-8")
+        curves = {
+            "options": asdict(run.options),
+            "history": [asdict(r) for r in run.history],
+            "machine": machine_facts(),
+        }
+        results.write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
     if not completed:
         console.print(
             f"stopped in epoch {run.epoch} after {run.batches_done} batches, saved {checkpoint}:"
