@@ -83,7 +83,8 @@ def bottleneck(
 def degradation(
     quick: Quick = False,
     depths: Annotated[
-        str | None, typer.Option(help="of 20,32,44,56,110; if not given, 20 to 56, or 20,56 if quick")
+        str | None,
+        typer.Option(help="of 20,32,44,56,110; if not given, 20 to 56, or 20,56 if quick"),
     ] = None,
     seed: Seed = 1,
     epochs: Epochs = None,

@@ -65,7 +65,7 @@ def experiment(
     device: str = "cpu",
     data_dir: Path | None = None,
 ) -> Experiment:
-    """One run a variant: 56 layers, 8 epochs of 100 batches; 20 layers and 2 epochs if ``quick``.
+    """One run a variant: 56 layers, 6 epochs of 100 batches; 20 layers and 2 epochs if ``quick``.
 
     ``block`` is "preact" or "original". ``dataset`` is "mnist" or "cifar10"; None takes CIFAR-10 if
     it lies in ``data_dir``.
@@ -79,7 +79,7 @@ def experiment(
             name: options(
                 f"{family}{20 if quick else 56}",
                 {"shortcut": variant.shortcut, "shortcut_options": variant.options},
-                epochs=epochs or (2 if quick else 8),
+                epochs=epochs or (2 if quick else 6),
                 seed=seed,
                 dataset=dataset or find_data(data_dir),
                 device=device,
