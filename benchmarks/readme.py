@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
+
+from minitorch_cnn.tools.machine import processor
+
+__all__ = ["processor", "replace"]
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -17,14 +20,3 @@ def replace(name: str, text: str) -> None:
     if not (found and closed):
         raise ValueError(f"README.md has no markers {start} and {end}")
     README.write_text(f"{head}{start}\n{text}\n{end}{tail}", encoding="utf-8")
-
-
-def processor() -> str:
-    """What the operating system calls this machine's processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
