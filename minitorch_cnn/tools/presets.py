@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .training import Options
+from .options import Options
 
 # The two modern networks: He's and Huang's optimiser, with one cycle instead of hundreds of epochs.
 _MODERN: dict[str, Any] = {

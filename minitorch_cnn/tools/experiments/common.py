@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...serialization.atomic import atomic_write
 from .. import training
 from ..machine import machine_facts
-from ..training import Options, Run
+from ..options import Options
+from ..training import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

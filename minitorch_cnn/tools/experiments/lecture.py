@@ -17,9 +17,9 @@ import minitorch_cnn as torch
 
 from .. import training
 from ..machine import machine_facts, stopwatch
+from ..options import Options
 from ..presets import PRESETS
 from ..summary import summary
-from ..training import Options
 from .common import (
     Experiment,
     Progress,
