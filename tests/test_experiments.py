@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import minitorch_cnn as torch
 from minitorch_cnn import datasets
 from minitorch_cnn.cli import app
 from minitorch_cnn.kernels import backend
+from minitorch_cnn.nn import functional as F
 from minitorch_cnn.tools import training
 from minitorch_cnn.tools.experiments import bottleneck, common, lecture
 from minitorch_cnn.tools.experiments.common import Experiment, execute, load, save
@@ -255,6 +257,16 @@ def test_a_model_without_options_takes_none() -> None:
         training.build(Options(model_options={"width": 3}))
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_loss_fits_what_the_network_returns(name: str) -> None:
+    network = training.build(PRESETS[name]).eval()
+    with torch.no_grad():
+        sums = network(torch.randn(2, 1, 28, 28)).exp().sum(dim=1).tolist()
+    are_probabilities = sums == pytest.approx([1.0, 1.0], rel=1e-5)
+    loss_of = training.loss_function(PRESETS[name].model)
+    assert loss_of is (F.nll_loss if are_probabilities else F.cross_entropy)
+
+
 def test_schedules() -> None:
     """The rates of the steps of four epochs with two steps each."""
 
@@ -436,7 +448,7 @@ def timing(network: str, what: str, seconds: float, gflops: float) -> bottleneck
 def test_the_verdict_says_whether_time_follows_the_count() -> None:
     def verdict(forward: float, both: float) -> str:
         return bottleneck.verdict(
-            9.68,
+            [120_422_400, 12_443_648],
             [
                 timing("conv5x5", "forward", forward, 50.0),
                 timing("bottleneck5x5", "forward", 1.0, 50.0),
@@ -450,6 +462,10 @@ def test_the_verdict_says_whether_time_follows_the_count() -> None:
     assert told.startswith("Time does not follow")
     assert "3.2 to 9.5" in told
     assert "3.0 times fewer operations" in told
+    # 28 x 28 floats of 192 + 32 channels; and of 192 + 16 + 16 + 32.
+    assert bottleneck.map_bytes("conv5x5") == 784 * 4 * 224
+    assert bottleneck.map_bytes("bottleneck5x5") == 784 * 4 * 256
+    assert "31 operations for each byte, and the 5x5 convolution 343." in told
 
 
 def test_one_thread_is_timed_by_the_processors_clock() -> None:

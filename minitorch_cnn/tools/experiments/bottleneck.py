@@ -7,7 +7,7 @@ through a 1x1 reduction to 16 channels 12,443,648 (Szegedy et al. 2014 call it a
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -153,7 +153,7 @@ def table(macs: dict[str, int], timings: list[Timing], clock: str) -> str:
     facts = machine_facts()
     lines += [
         "",
-        verdict(ratio, timings),
+        verdict([direct, reduced], timings),
         "",
         (
             f"Medians (and quartiles) of {clock}, the two in turns; threads: {facts['threads']};"
@@ -163,21 +163,38 @@ def table(macs: dict[str, int], timings: list[Timing], clock: str) -> str:
     return "\n".join(lines)
 
 
-def verdict(ratio: float, timings: list[Timing]) -> str:
-    """What the measured ratios say, in words."""
+def verdict(macs: Sequence[int], timings: list[Timing]) -> str:
+    """What the measured ratios say, in words; ``macs`` of the direct way and of the other."""
+    ratio = macs[0] / macs[1]
     measured = [a.seconds / b.seconds for a, b in pairs(timings)]
     least, most = min(measured), max(measured)
     if least > 0.9 * ratio:
         return f"Time follows the multiply-adds: {least:.1f} to {most:.1f} times less."
     worst = min(pairs(timings), key=lambda pair: pair[0].seconds / pair[1].seconds)
     slower = worst[0].gflops / worst[1].gflops
-    return (
+    told = (
         f"Time does not follow the multiply-adds all the way: {least:.1f} to {most:.1f} times less,"
         f" not {ratio:.1f}. Least at batch {worst[0].batch}, {worst[0].what}: there the bottleneck"
-        f" does {slower:.1f} times fewer operations a second than the 5x5 convolution. Its 16"
-        " channels give a matrix product too few rows to reuse what it has loaded, and reading and"
-        " writing maps (which the MACs do not count) and the call itself weigh more."
+        f" does {slower:.1f} times fewer operations a second than the 5x5 convolution."
     )
+    moved = [map_bytes(name) for name in NETWORKS]
+    return (
+        f"{told} What the count leaves out are the maps that each layer reads and writes:"
+        f" {moved[0] / 1e6:.2f} MB an image, and {moved[1] / 1e6:.2f} MB through the bottleneck, so"
+        f" that it has {2 * macs[1] / moved[1]:.0f} operations for each byte, and the 5x5"
+        f" convolution {2 * macs[0] / moved[0]:.0f}."
+    )
+
+
+def map_bytes(name: str) -> int:
+    """Bytes of the float32 maps that the network's layers read and write, for one image."""
+    _, height, width = models.INPUTS[name]
+    channels = [
+        layer.in_channels + layer.out_channels
+        for layer in models.build(name).modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    return 4 * height * width * sum(channels)
 
 
 def _spread(t: Timing) -> str:
