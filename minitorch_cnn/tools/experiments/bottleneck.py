@@ -224,7 +224,10 @@ def draw(figure: Any, macs: dict[str, int], timings: list[Timing]) -> None:
     right.axhline(direct / reduced, color="0.4", lw=1, label="multiply-adds")
     left.set(xlabel="batch", ylabel="ms", xscale="log", yscale="log")
     right.set(xlabel="batch", ylabel="5x5 / (1x1, 5x5)", xscale="log", ylim=(0, None))
+    batches = {t.batch for t in timings}
     for ax in (left, right):
+        ax.set_xticks(sorted(batches), map(str, sorted(batches)))
+        ax.minorticks_off()
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.25)
         ax.legend(frameon=False, fontsize=7)

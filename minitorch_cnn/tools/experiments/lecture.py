@@ -50,7 +50,7 @@ class Row:
     """One network: what it costs, and how well its runs, one for each seed, did.
 
     ``macs`` are those of one image forward. ``epoch_seconds`` is the median of some training steps
-    times the steps of an epoch; ``accuracy`` (per cent) and ``test_loss`` are after the last epoch.
+    times the steps of an epoch, without the loading of images; ``accuracy`` (per cent) and ``test_loss`` are after the last epoch.
     """
 
     network: str
@@ -229,7 +229,8 @@ def table(rows: Sequence[Row], clock: str) -> str:
             " pixels."
         ),
         (
-            f"Time of an epoch: a step's median ({clock}, the networks in turns) times the steps;"
+            f"Time of an epoch: a step's median ({clock}, the networks in turns) times the steps,"
+            " without the loading and moving of images;"
             f" threads: {facts['threads']}; {facts['processor']}, Python {facts['python']}."
         ),
     ]
