@@ -50,7 +50,8 @@ class Row:
     """One network: what it costs, and how well its runs, one for each seed, did.
 
     ``macs`` are those of one image forward. ``epoch_seconds`` is the median of some training steps
-    times the steps of an epoch, without the loading of images; ``accuracy`` (per cent) and ``test_loss`` are after the last epoch.
+    times the steps of an epoch, without the loading of images. ``accuracy`` (per cent) and
+    ``test_loss`` are those after the last epoch.
     """
 
     network: str
