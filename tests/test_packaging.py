@@ -37,7 +37,14 @@ def _source_files() -> set[str]:
     """Every module and data file of the package, under the path that it has in the wheel."""
     patterns = {
         PACKAGE: ["**/*.py", "py.typed", "datasets/mnist_data/*.gz", "models/data/*"],
-        ROOT / "kernels": ["**/*.py", "**/*.cu", "**/*.cuh", "**/*.md", "budget.json"],
+        ROOT / "kernels": [
+            "**/*.py",
+            "**/*.cu",
+            "**/*.cuh",
+            "**/*.md",
+            "budget.json",
+            "emulator/*.[hc]*",
+        ],
     }
     names = set()
     for top, globs in patterns.items():

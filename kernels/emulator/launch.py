@@ -1,0 +1,337 @@
+"""Call a kernel on NumPy arrays: check the arguments, run the grid, explain what went wrong."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import cuda_source
+from ..cuda_source import Parameter
+from . import compile
+from .errors import EmulatorError
+
+__all__ = ["run", "trace"]
+
+KERNELS = Path(__file__).parents[1]
+ORDERS = ("forward", "reverse", "random")
+SHARED_LIMIT = 48 << 10
+THREAD_LIMIT = 1024
+# Few, so that loops which stride over the grid go round more than once on small arrays too.
+MAX_BLOCKS = 4
+
+Order = Literal["forward", "reverse", "random"]
+Check = Literal["address", "undefined", "thread"]
+
+
+class Region(ctypes.Structure):
+    """interface.h's Region."""
+
+    _fields_ = [
+        ("begin", ctypes.c_uint64),
+        ("size", ctypes.c_int64),
+        ("item", ctypes.c_int32),
+        ("argument", ctypes.c_int32),
+        ("name", ctypes.c_char_p),
+    ]
+
+
+class Launch(ctypes.Structure):
+    """interface.h's Launch."""
+
+    _fields_ = [
+        ("grid", ctypes.c_uint32 * 3),
+        ("block", ctypes.c_uint32 * 3),
+        ("order", ctypes.c_int32),
+        ("detect_races", ctypes.c_int32),
+        ("seed", ctypes.c_uint64),
+        ("step_limit", ctypes.c_int64),
+        ("arguments", ctypes.POINTER(ctypes.c_void_p)),
+        ("regions", ctypes.POINTER(Region)),
+        ("region_count", ctypes.c_int32),
+        ("trace_region", ctypes.c_int32),
+        ("trace_writes", ctypes.c_int32),
+        ("trace", ctypes.c_void_p),
+    ]
+
+
+class Report(ctypes.Structure):
+    """interface.h's Report."""
+
+    _fields_ = [
+        ("failed", ctypes.c_int32),
+        ("line", ctypes.c_int32),
+        ("block", ctypes.c_int32 * 3),
+        ("thread", ctypes.c_int32 * 3),
+        ("address", ctypes.c_uint64),
+        ("other", ctypes.c_uint64),
+        ("kind", ctypes.c_char * 32),
+        ("file", ctypes.c_char * 256),
+        ("message", ctypes.c_char * 1536),
+    ]
+
+
+def run(
+    file: str | Path,
+    kernel: str,
+    args: Sequence[Any],
+    grid: int | Sequence[int] | None = None,
+    block: int | Sequence[int] | None = None,
+    order: Order = "forward",
+    seed: int = 0,
+    check: Check | None = None,
+    steps: int = 10_000_000,
+) -> None:
+    """Run ``kernel`` ("max_pool2d<float>") of ``file`` ("pool", or a path) on a grid of threads.
+
+    ``args`` are NumPy arrays, None for an absent one, and numbers; the kernel writes into the
+    arrays. ``grid`` and ``block`` follow the kernel's ``// launch:`` line unless given. ``order``:
+    in which order blocks, and the threads of a block between two barriers, take turns. ``check``:
+    "address", "undefined" or "thread" look for what the name of the sanitizer says. ``steps``: how
+    many basic blocks one thread may run through before its loop counts as endless.
+
+    Raises EmulatorError.
+    """
+    _Call(file, kernel, args, grid, block, order, seed, check, steps).run()
+
+
+class _Call:
+    def __init__(
+        self,
+        file: str | Path,
+        kernel: str,
+        args: Sequence[Any],
+        grid: int | Sequence[int] | None,
+        block: int | Sequence[int] | None,
+        order: str,
+        seed: int,
+        check: str | None,
+        steps: int,
+    ) -> None:
+        self.expression = kernel
+        self.path = _path(file)
+        self.check = check
+        if order not in ORDERS:
+            raise self.refused(f"order={order!r}: choose from {', '.join(ORDERS)}")
+        if check not in compile.CHECKS:
+            raise self.refused(f"check={check!r}: choose address, undefined or thread")
+        self.built = compile.build(self.path, kernel, check)
+        try:
+            self.source, self.parameters, templates = cuda_source.find(self.path, kernel)
+            self.args = self.checked(args)
+            self.grid, self.block = self.shape(templates, grid, block)
+        except ValueError as error:
+            raise self.refused(str(error)) from None
+        self.order, self.seed, self.steps = order, seed, steps
+
+    def refused(self, message: str) -> EmulatorError:
+        return EmulatorError("call", message, self.expression)
+
+    def shape(
+        self,
+        templates: dict[str, str],
+        grid: int | Sequence[int] | None,
+        block: int | Sequence[int] | None,
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        wanted = None if block is None else _three(block)
+        if grid is None or wanted is None:
+            values = {p.name: a for p, a in zip(self.parameters, self.args)}
+            by_rule, wanted = cuda_source.launch_shape(
+                self.source, templates, values, MAX_BLOCKS, wanted
+            )
+        chosen = by_rule if grid is None else _three(grid)
+        threads = int(np.prod(wanted))
+        if min(wanted) < 1 or threads > THREAD_LIMIT or wanted[2] > 64:
+            raise self.refused(f"block {wanted}: a block has 1 to {THREAD_LIMIT} threads, 64 in z")
+        if min(chosen) < 0 or max(chosen[1:]) > 65535 or chosen[0] > 2**31 - 1:
+            raise self.refused(f"grid {chosen}: at most 2**31 - 1 by 65535 by 65535 blocks")
+        if self.source.launch_bounds:
+            bound = cuda_source.constant(self.source, templates, self.source.launch_bounds)
+            if threads > bound:
+                raise self.refused(f"block {wanted}: __launch_bounds__ allows {bound} threads")
+        used = sum(size for _, _, size in self.built.shared)
+        if used > SHARED_LIMIT:
+            raise self.refused(f"{used:,} bytes of __shared__ variables: {SHARED_LIMIT:,} at most")
+        return chosen, wanted
+
+    def checked(self, args: Sequence[Any]) -> list[Any]:
+        if len(args) != len(self.parameters):
+            raise self.refused(
+                f"takes {len(self.parameters)} arguments"
+                f" ({', '.join(p.name for p in self.parameters)}), but got {len(args)}"
+            )
+        return [
+            self.checked_scalar(p, a) if p.ndim is None else self.checked_array(p, a)
+            for p, a in zip(self.parameters, args)
+        ]
+
+    def checked_array(self, parameter: Parameter, array: Any) -> Any:
+        name = f"argument {parameter.name} ({parameter.type})"
+        if array is None:
+            return None
+        if not isinstance(array, np.ndarray):
+            raise self.refused(f"{name}: expected an array, but got {type(array).__name__}")
+        if array.dtype != parameter.dtype:
+            raise self.refused(f"{name}: expected {parameter.dtype}, but got {array.dtype}")
+        if parameter.ndim and array.ndim != parameter.ndim:
+            raise self.refused(
+                f"{name}: expected {parameter.ndim} dimensions, but got shape {array.shape}"
+            )
+        if not array.flags.c_contiguous:
+            raise self.refused(f"{name}: the array is not C-contiguous")
+        if not parameter.const and not array.flags.writeable:
+            raise self.refused(f"{name}: the array is read-only")
+        if max(array.shape, default=0) > 2**31 - 1:
+            raise self.refused(f"{name}: extents of shape {array.shape} do not fit 32 bits")
+        return array
+
+    def checked_scalar(self, parameter: Parameter, value: Any) -> Any:
+        name = f"argument {parameter.name} ({parameter.type})"
+        kinds = {"f": (int, float, np.integer, np.floating), "b": (bool, np.bool_)}
+        if not isinstance(value, kinds.get(parameter.dtype.kind, (int, np.integer))):
+            raise self.refused(f"{name}: got {value!r} ({type(value).__name__})")
+        if parameter.dtype.kind in "iu":
+            limits = np.iinfo(parameter.dtype)
+            if not limits.min <= value <= limits.max:
+                raise self.refused(f"{name}: {value} does not fit")
+        return value
+
+    def packed(self, parameter: Parameter, value: Any) -> bytes:
+        """The argument as the kernel gets it."""
+        if parameter.ndim is None:
+            return np.asarray(value, parameter.dtype).tobytes()
+        pointer = 0 if value is None else value.ctypes.data
+        data = np.uint64(pointer).tobytes()
+        if parameter.ndim:
+            shape = (0,) * parameter.ndim if value is None else value.shape
+            data += np.asarray(shape, np.int32).tobytes()
+        return data + bytes(-len(data) % 8)
+
+    def run(self, trace: _Trace | None = None) -> None:
+        if 0 in self.grid:
+            return  # no work: the launcher launches nothing either
+        if self.check == "address":
+            raise NotImplementedError("check='address'")
+        library = _library(self.built.path)
+        packed = [self.packed(p, a) for p, a in zip(self.parameters, self.args)]
+        sizes = (ctypes.c_int32 * (len(packed) + 1))()
+        library.emulator_sizes(sizes)
+        assert [len(data) for data in packed] == list(sizes)[: len(packed)]
+        buffers = [ctypes.create_string_buffer(data, len(data)) for data in packed]
+        pointers = (ctypes.c_void_p * (len(buffers) + 1))(*map(ctypes.addressof, buffers))
+        base = ctypes.cast(library.emulator_base(), ctypes.c_void_p).value or 0
+        regions = self.regions(base)
+        launch = Launch(
+            grid=self.grid,
+            block=self.block,
+            order=ORDERS.index(self.order),
+            detect_races=self.check == "thread" and trace is None,
+            seed=self.seed,
+            step_limit=self.steps,
+            arguments=pointers,
+            regions=(Region * len(regions))(*regions),
+            region_count=len(regions),
+            trace_region=-1,
+        )
+        if trace is not None:
+            launch.trace_region = next(
+                i for i, region in enumerate(regions) if region.argument == trace.argument
+            )
+            launch.trace_writes = trace.writes
+            launch.trace = trace.rows.ctypes.data
+        report = Report()
+        with _one_at_a_time:
+            library.emulator_run(ctypes.byref(launch), ctypes.byref(report))
+        if report.failed:
+            raise self.explained(report)
+
+    def regions(self, base: int) -> list[Region]:
+        found = []
+        for i, (parameter, value) in enumerate(zip(self.parameters, self.args)):
+            if isinstance(value, np.ndarray):
+                data = value.ctypes.data, value.nbytes, value.itemsize
+                found.append(Region(*data, i, parameter.name.encode()))
+        found += [
+            Region(base + at, size, 1, -1, name.encode()) for name, at, size in self.built.shared
+        ]
+        return found
+
+    def explained(self, report: Report) -> EmulatorError:
+        file, line = report.file.decode(), report.line
+        message = report.message.decode(errors="replace")
+        if report.address:
+            file, line = compile.source_line(self.built.path, report.address)
+        if report.other:
+            earlier, at = compile.source_line(self.built.path, report.other)
+            message += f"; the earlier one: {earlier}:{at}"
+        return EmulatorError(
+            report.kind.decode(),
+            message,
+            self.expression,
+            Path(file).name,
+            line,
+            tuple(report.block),
+            tuple(report.thread),
+        )
+
+
+class _Trace:
+    def __init__(self, argument: int, writes: bool, rows: np.ndarray[Any, Any]) -> None:
+        self.argument = argument
+        self.writes = writes
+        self.rows = rows
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _path(file: str | Path) -> Path:
+    path = Path(file)
+    return path if path.suffix == ".cu" else KERNELS / f"{file}.cu"
+
+
+def _three(numbers: int | Sequence[int]) -> tuple[int, ...]:
+    many = [numbers] if isinstance(numbers, (int, np.integer)) else numbers
+    return (*(int(n) for n in many), 1, 1)[:3]
+
+
+@functools.cache
+def _library(path: Path) -> Any:
+    library = ctypes.CDLL(str(path))
+    library.emulator_base.restype = ctypes.c_void_p
+    return library
+
+
+TRACE = np.dtype([("block", np.int32, 3), ("thread", np.int32, 3), ("count", np.int32)])
+
+
+def trace(
+    file: str | Path,
+    kernel: str,
+    args: Sequence[Any],
+    of: str,
+    access: Literal["write", "read"] = "write",
+    grid: int | Sequence[int] | None = None,
+    block: int | Sequence[int] | None = None,
+    order: Order = "forward",
+    seed: int = 0,
+    steps: int = 10_000_000,
+) -> np.ndarray[Any, Any]:
+    """Run a kernel, and tell which thread wrote (or last read) each element of argument ``of``.
+
+    Returns an array of that argument's shape with fields ``block`` and ``thread`` ((x, y, z) each,
+    -1 where no thread came) and ``count`` (how often the element was accessed).
+    """
+    call = _Call(file, kernel, args, grid, block, order, seed, "thread", steps)
+    names = [parameter.name for parameter in call.parameters]
+    if of not in names or not isinstance(array := call.args[names.index(of)], np.ndarray):
+        raise call.refused(f"of={of!r} names no array argument: there are {', '.join(names)}")
+    rows = np.full((*array.shape, 7), -1, np.int32)
+    rows[..., 6] = 0
+    call.run(_Trace(names.index(of), access == "write", rows))
+    return rows.view(TRACE)[..., 0]
