@@ -1,4 +1,4 @@
-"""What the tests of CUDA kernels share: running one on the emulator, on copies, in some order."""
+"""What the tests of CUDA kernels share: running one on the emulator, in several orders."""
 
 from __future__ import annotations
 
