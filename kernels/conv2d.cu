@@ -45,10 +45,10 @@ __global__ void __launch_bounds__(256) forward_naive(
 // oh SH + kh DH - PH = h and ow SW + kw DW - PW = w of weight[f, c, kh, kw] * gy[n, f, oh, ow].
 //
 // A gather: the thread of a pixel of x looks up who read it, instead of each pixel of y adding to
-// all that it has read. (4 blocks at a time: with less to go by, ptxas spills registers on sm_100.)
+// all that it has read. (3 blocks at a time: for more, ptxas spills registers on sm_100 and sm_120.)
 // launch: block 256, grid-stride over gx.size
 template <typename T>
-__global__ void __launch_bounds__(256, 4) grad_input_naive(
+__global__ void __launch_bounds__(256, 3) grad_input_naive(
     Array<const T, 4> gy, Array<const T, 4> weight, Array<T, 4> gx, int SH, int SW, int PH, int PW,
     int DH, int DW, int groups) {
     const auto [N, C, H, W] = gx.shape;
