@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(256) forward_naive(
 // oh SH + kh DH - PH = h and ow SW + kw DW - PW = w of weight[f, c, kh, kw] * gy[n, f, oh, ow].
 //
 // A gather: the thread of a pixel of x looks up who read it, instead of each pixel of y adding to
-// all that it has read. (3 blocks at a time: for more, ptxas spills registers on sm_100 and sm_120.)
+// all that it has read. (3 blocks at a time: for 4, ptxas spills registers on sm_120.)
 // launch: block 256, grid-stride over gx.size
 template <typename T>
 __global__ void __launch_bounds__(256, 3) grad_input_naive(

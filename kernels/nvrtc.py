@@ -82,7 +82,8 @@ def _bytes(program: ctypes.c_void_p, what: str) -> bytes:
 def compile_cuda(source: str, names: Sequence[str], arch: str, file: str) -> Program:
     """Machine code of the instances ``names`` ("relu<float>") for ``arch`` ("sm_90").
 
-    ``file`` is what errors call the source. Raises CompileError with the compiler's log.
+    ``file`` is what errors call the source. Raises CompileError with the compiler's log, of
+    warnings too.
     """
     library, program = _library(), ctypes.c_void_p()
     _check(
@@ -98,7 +99,7 @@ def compile_cuda(source: str, names: Sequence[str], arch: str, file: str) -> Pro
             program, len(options), (ctypes.c_char_p * len(options))(*options)
         )
         log = _bytes(program, "ProgramLog").rstrip(b"\0").decode()
-        if failed:
+        if failed or ": warning" in log:
             raise CompileError(f"{file} for {arch}:\n{log}")
         symbols = {}
         for name in names:

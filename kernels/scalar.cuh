@@ -1,5 +1,5 @@
-// Functions of one number, as in scalar.py. There is no need to write exp, expm1 or erfc here: those
-// of CUDA are functions of one number, and a GPU has no vectors that a call would break up.
+// Functions of one number, as in scalar.py. There is no need to write exp, expm1 or erfc here: a GPU
+// computes one number per thread, so there are no vectors that a call would break up.
 #pragma once
 
 constexpr double SQRT_HALF = 0.7071067811865476;

@@ -267,8 +267,8 @@ for memory can be hidden, not how fast a kernel is. It is computed, not measured
 The **hot loop** is, in the machine code for {shown}, the one with the most multiply-adds (FFMA,
 DFMA, HMMA), without the loops inside it; where they are less than an eighth of it, the innermost
 one with the most of them, and then of loads. Of a loop that the compiler unrolled, it holds several
-rounds. **Local** counts loads and stores of local memory in the whole kernel. Where there is one
-number for several architectures, it holds for all.
+rounds. **Local** counts loads and stores of local memory in the whole kernel. Several numbers in a
+cell are those of the architectures in this order; a single one holds for all.
 """
 COLUMNS = (
     "kernel", "threads", "registers", "shared bytes", "occupancy %", "instructions", "hot loop",

@@ -201,6 +201,13 @@ def test_an_error_names_file_line_and_architecture(tmp_path: Path) -> None:
         static_gate.measure([path])
 
 
+@pytest.mark.usefixtures("wheels", "own_cache")
+def test_warnings_are_errors(tmp_path: Path) -> None:
+    path = _file(tmp_path, SOURCE.replace("x[blockIdx", "int unused; x[blockIdx"))
+    with pytest.raises(nvrtc.CompileError, match=r'warning.*"unused" was declared but never'):
+        static_gate.measure([path])
+
+
 def test_without_the_wheel_it_says_what_to_install() -> None:
     with pytest.raises(nvrtc.MissingError, match=r'pip install "minitorch-cnn\[gate\]"'):
         nvrtc.installed_file("no-such-wheel", "libnvrtc.so")
