@@ -25,6 +25,8 @@ from .errors import EmulatorError, EmulatorUnavailableError
 
 HERE = Path(__file__).parent
 OURS = ("cuda.h", "runtime.cpp", "interface.h", "driver.cpp")
+# Files that a report does not mean, where a line of the kernel called into them.
+NOT_THE_KERNEL = (*OURS, "array.cuh", "entry", "kernel.cpp")
 
 COMMON = ["-std=c++17", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-w"]
 # An error report must hold what the source says, and every run the same bits.
@@ -131,8 +133,8 @@ def _build(source: str, file: str, expression: str, check: str | None) -> Built:
 
 
 def _runtime(folder: Path, check: str | None, name: str = "runtime.cpp") -> Path:
-    """runtime.cpp compiled: not instrumented itself, but aware of AddressSanitizer."""
-    flags = ["-fsanitize=address"] if check == "address" else []
+    """runtime.cpp compiled: not instrumented, but it tells AddressSanitizer of its fibers."""
+    flags = ["-DEMULATOR_ADDRESS"] if check == "address" else []
     target = folder / f"{Path(name).stem}-{_digest(name, flags)}.o"
     if not target.exists():
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as work:
@@ -160,7 +162,7 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def _digest(*things: object) -> str:
-    ours = [(HERE / name).read_text(encoding="utf-8") for name in OURS if (HERE / name).exists()]
+    ours = [(HERE / name).read_text(encoding="utf-8") for name in OURS]
     return hashlib.sha256(repr((things, COMMON, ours, _compiler())).encode()).hexdigest()[:20]
 
 
@@ -212,6 +214,6 @@ def source_line(program: Path, address: int) -> tuple[str, int]:
         for frame in frames:
             file, _, line = frame.partition(" ")[0].rpartition(":")
             name = Path(file).name
-            if line.isdigit() and name not in (*OURS, "array.cuh", "entry", "kernel.cpp"):
+            if line.isdigit() and name not in NOT_THE_KERNEL:
                 return name, int(line)
     return "", 0

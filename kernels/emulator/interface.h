@@ -26,6 +26,7 @@ struct Launch {
     int32_t trace_region;     // -1: no trace
     int32_t trace_writes;     // 1: who wrote an element; 0: who read it
     int32_t* trace;           // per element: block (3), thread (3), how many accesses
+    int64_t blocks_done;      // 0 to begin with; emulator_run counts on
 };
 
 struct Report {
@@ -45,7 +46,8 @@ void kernel_entry(void** arguments);
 }  // namespace emulator
 
 extern "C" {
-__attribute__((visibility("default"))) int emulator_run(const emulator::Launch*, emulator::Report*);
+// Runs some blocks, a tenth of a second's worth; returns whether there are more to run.
+__attribute__((visibility("default"))) int emulator_run(emulator::Launch*, emulator::Report*);
 __attribute__((visibility("default"))) char* emulator_base();
 __attribute__((visibility("default"))) int emulator_sizes(int* sizes);
 }

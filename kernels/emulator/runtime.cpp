@@ -18,7 +18,7 @@
 #include "cuda.h"
 #include "interface.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESS)
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -132,13 +132,15 @@ struct Shadow {
 constexpr size_t STACK = 256 << 10, GUARD = 1 << 20;  // bytes; what lies in the guard faults
 
 
-const Launch* launch;
+Launch* launch;
 Report* report;
 Context scheduler;
 Fiber outside;  // instrumented code that no thread runs: constructors
 Fiber* current = &outside;
 int64_t step_limit = INT64_MAX;
 std::vector<Fiber> fibers;
+std::vector<int> thread_order;
+std::vector<int64_t> block_order;
 std::vector<char*> free_stacks;
 std::vector<Shadow> shadows;
 int64_t block_number, epoch;
@@ -204,19 +206,19 @@ __attribute__((format(printf, 5, 6))) void describe(const char* kind, const char
     va_end(values);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESS)
 const void* scheduler_stack;
 size_t scheduler_size;
 #endif
 
 void to_scheduler([[maybe_unused]] bool for_ever) {
     Fiber* fiber = current;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESS)
     __sanitizer_start_switch_fiber(for_ever ? nullptr : &fiber->fake_stack, scheduler_stack,
                                    scheduler_size);
 #endif
     switch_context(fiber->context, scheduler);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESS)
     __sanitizer_finish_switch_fiber(fiber->fake_stack, nullptr, nullptr);
 #endif
 }
@@ -236,7 +238,7 @@ void to_scheduler([[maybe_unused]] bool for_ever) {
 // ---- Running a block ----
 
 void fiber_main() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESS)
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_size);
 #endif
     kernel_entry(launch->arguments);
@@ -253,12 +255,12 @@ void resume(Fiber& fiber) {
     }
     current = &fiber;
     threadIdx = fiber.thread;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESS)
     void* fake_stack;
     __sanitizer_start_switch_fiber(&fake_stack, fiber.stack, STACK);
 #endif
     switch_context(scheduler, fiber.context);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMULATOR_ADDRESS)
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
     current = &outside;
@@ -383,7 +385,7 @@ void release_barrier() {
              text);
 }
 
-void run_block(std::vector<int>& order) {
+void run_block() {
     for (int r = 0; r < launch->region_count; ++r) {
         const Region& region = launch->regions[r];
         if (region.argument >= 0) continue;
@@ -399,10 +401,10 @@ void run_block(std::vector<int>& order) {
         fiber.clock[fiber.number % 32] = 1;
     }
     for (;;) {
-        std::iota(order.begin(), order.end(), 0);
-        arrange(order);
+        std::iota(thread_order.begin(), thread_order.end(), 0);
+        arrange(thread_order);
         bool exited = true;
-        for (int number : order) {
+        for (int number : thread_order) {
             Fiber& fiber = fibers[static_cast<size_t>(number)];
             if (fiber.state == READY) resume(fiber);
             if (report->failed) return;
@@ -412,6 +414,27 @@ void run_block(std::vector<int>& order) {
         if (!release_warps() && !report->failed) release_barrier();
         if (report->failed) return;
     }
+}
+
+void begin() {
+    *report = Report();
+    random_state = launch->seed;
+    step_limit = launch->step_limit;
+    gridDim = dim3(launch->grid[0], launch->grid[1], launch->grid[2]);
+    blockDim = dim3(launch->block[0], launch->block[1], launch->block[2]);
+    shadows.assign(static_cast<size_t>(launch->region_count), Shadow());
+    fibers.assign(blockDim.x * blockDim.y * blockDim.z, Fiber());
+    thread_order.resize(fibers.size());
+    int number = 0;
+    for (unsigned z = 0; z < blockDim.z; ++z)
+        for (unsigned y = 0; y < blockDim.y; ++y)
+            for (unsigned x = 0; x < blockDim.x; ++x, ++number) {
+                fibers[static_cast<size_t>(number)].thread = {x, y, z};
+                fibers[static_cast<size_t>(number)].number = number;
+            }
+    block_order.resize(static_cast<size_t>(gridDim.x) * gridDim.y * gridDim.z);
+    std::iota(block_order.begin(), block_order.end(), 0);
+    arrange(block_order);
 }
 
 // ---- Faults: a wild pointer, the end of the stack, a loop that does nothing for ever ----
@@ -452,8 +475,13 @@ void on_tick(int, siginfo_t*, void* context) {
 // Signal handlers in place for the time of a launch. Kernels hold no locks and own no memory, so
 // their handlers may leave for the scheduler without a return.
 class Handlers {
+#if defined(EMULATOR_ADDRESS)
+    static constexpr int signals[] = {SIGURG};  // AddressSanitizer reports faults
+#else
     static constexpr int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGURG};
-    struct sigaction before[4];
+#endif
+    static constexpr int count = sizeof(signals) / sizeof(int);
+    struct sigaction before[count];
     stack_t stack_before;
     std::vector<char> stack = std::vector<char>(64 << 10);
     timer_t timer;
@@ -465,7 +493,7 @@ public:
         own.ss_sp = stack.data();
         own.ss_size = stack.size();
         sigaltstack(&own, &stack_before);
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < count; ++i) {
             struct sigaction action = {};
             action.sa_sigaction = signals[i] == SIGURG ? on_tick : on_fault;
             action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
@@ -481,7 +509,7 @@ public:
     }
     ~Handlers() {
         if (has_timer) timer_delete(timer);
-        for (int i = 0; i < 4; ++i) sigaction(signals[i], &before[i], nullptr);
+        for (int i = 0; i < count; ++i) sigaction(signals[i], &before[i], nullptr);
         sigaltstack(&stack_before, nullptr);
     }
 };
@@ -625,44 +653,27 @@ extern "C" {
 
 char* emulator_base() { return &__ehdr_start; }
 
-int emulator_run(const Launch* wanted, Report* result) {
+int emulator_run(Launch* wanted, Report* result) {
     launch = wanted;
     report = result;
-    *report = Report();
-    random_state = launch->seed;
-    gridDim = dim3(launch->grid[0], launch->grid[1], launch->grid[2]);
-    blockDim = dim3(launch->block[0], launch->block[1], launch->block[2]);
-    step_limit = launch->step_limit;
-    shadows.assign(static_cast<size_t>(launch->region_count), Shadow());
-    fibers.assign(blockDim.x * blockDim.y * blockDim.z, Fiber());
-    int number = 0;
-    for (unsigned z = 0; z < blockDim.z; ++z)
-        for (unsigned y = 0; y < blockDim.y; ++y)
-            for (unsigned x = 0; x < blockDim.x; ++x, ++number) {
-                fibers[static_cast<size_t>(number)].thread = {x, y, z};
-                fibers[static_cast<size_t>(number)].number = number;
-            }
-    std::vector<int> order(fibers.size());
-    std::vector<int64_t> blocks(static_cast<size_t>(gridDim.x) * gridDim.y * gridDim.z);
-    std::iota(blocks.begin(), blocks.end(), 0);
-    arrange(blocks);
-#if !defined(__SANITIZE_ADDRESS__)
-    Handlers handlers;
-#endif
-    for (int64_t block : blocks) {
-        block_number = block;
-        blockIdx = {static_cast<unsigned>(block % gridDim.x),
-                    static_cast<unsigned>(block / gridDim.x % gridDim.y),
-                    static_cast<unsigned>(block / gridDim.x / gridDim.y)};
-        run_block(order);
-        if (report->failed) break;
+    if (launch->blocks_done == 0) begin();
+    const Handlers handlers;
+    const int64_t blocks = static_cast<int64_t>(block_order.size());
+    const clock_t until = clock() + CLOCKS_PER_SEC / 10;
+    while (launch->blocks_done < blocks && !report->failed && clock() < until) {
+        block_number = block_order[static_cast<size_t>(launch->blocks_done++)];
+        blockIdx = {static_cast<unsigned>(block_number % gridDim.x),
+                    static_cast<unsigned>(block_number / gridDim.x % gridDim.y),
+                    static_cast<unsigned>(block_number / gridDim.x / gridDim.y)};
+        run_block();
     }
+    current = &outside;
+    if (!report->failed && launch->blocks_done < blocks) return 1;
     for (Fiber& fiber : fibers)  // stacks that a failure left in use
         if (fiber.started && fiber.state != EXITED) free_stacks.push_back(fiber.stack);
-    current = &outside;
     fibers.clear();
     shadows.clear();
-    return report->failed;
+    return 0;
 }
 
 // ---- What the instrumentation calls: one basic block begins ----
@@ -674,10 +685,21 @@ void __sanitizer_cov_trace_pc() {
              static_cast<long long>(step_limit));
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-void __asan_on_error() {
+#if defined(EMULATOR_ADDRESS)
+char* __asan_get_report_address();
+
+// What AddressSanitizer cannot know, in a form that launch.py reads.
+__attribute__((visibility("default"))) void __asan_on_error() {
     fprintf(stderr, "emulator: block %u %u %u thread %u %u %u\n", blockIdx.x, blockIdx.y,
             blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    const char* at = __asan_get_report_address();
+    for (int r = 0; r < launch->region_count; ++r) {
+        const Region& region = launch->regions[r];
+        if (region.begin - 64 <= at && at < region.begin + region.size + 64)
+            fprintf(stderr, "emulator: byte %lld of %s, which has %lld bytes\n",
+                    static_cast<long long>(at - region.begin), region.name,
+                    static_cast<long long>(region.size));
+    }
 }
 #endif
 
