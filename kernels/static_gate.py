@@ -322,7 +322,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--update", action="store_true", help="write budget.json and BUDGET.md")
     update = parser.parse_args(arguments).update
-    kernels = measure()
+    try:
+        kernels = measure()
+    except (nvrtc.MissingError, nvrtc.CompileError) as error:
+        print(error, file=sys.stderr)
+        return 1
     if update:
         BUDGET.write_text(budget_text(kernels), encoding="utf-8")
         TABLE.write_text(table(kernels), encoding="utf-8")
