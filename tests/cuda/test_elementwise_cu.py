@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from minitorch_cnn.kernels import elementwise, reference
 
 from ..kernels.test_elementwise import AT_EDGES, EDGES, FUNCTIONS, OF_THE_OUTPUT, SETTINGS
-from ..strategies import arrays
+from ..strategies import arrays, make_array
 from .common import needs_emulator
 from .twins import emulated
 
@@ -24,9 +24,11 @@ CASES = [(name, np.float32) for name in FUNCTIONS]
 CASES += [(name, np.float64) for name in ("gelu", "elu", "softplus", "hardswish")]
 
 
-def _run(name: str, x: np.ndarray, gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _run(
+    name: str, x: np.ndarray, gy: np.ndarray, check: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     given = SETTINGS.get(name, ())
-    with emulated() as ran:
+    with emulated(check) as ran:
         y = elementwise.apply(getattr(elementwise, name), x, settings=given)
         saved = y if name in OF_THE_OUTPUT else x
         gx = elementwise.apply(getattr(elementwise, f"{name}_grad"), saved, gy, settings=given)
@@ -62,3 +64,10 @@ def test_at_the_edges(name: str) -> None:
     if name in ("relu", "clip", "leaky_relu", "hardsigmoid"):
         at_nan = {"relu": 1, "leaky_relu": 0.125}.get(name, 0)
         np.testing.assert_array_equal(gx[:: EDGES.size], np.full(100, at_nan, np.float32))
+
+
+@pytest.mark.parametrize("check", ["address", "undefined"])
+def test_sanitizers_have_nothing_to_say(check: str) -> None:
+    """All kernels of the file share their loop."""
+    x = make_array((1500,), "normal", 1, np.float32)
+    _run("clip", x, x, check)
