@@ -110,11 +110,17 @@ def _parameter(type: str, name: str, values: Mapping[str, str]) -> Parameter:
 
 
 def inlined(path: Path | str) -> str:
-    """The text of a .cu with the headers beside it (``#include "x.cuh"``) put in their place.
+    """The text of a .cu with our headers (``#include "x.cuh"``) put in their place.
 
     ``#line`` directives keep what compilers report at the right line of the right file.
     """
     return _inlined(Path(path), set())
+
+
+def _header(path: Path, name: str) -> Path:
+    """Beside the file that includes it, or else here: a reader's own .cu can use array.cuh too."""
+    beside = path.parent / name
+    return beside if beside.exists() else Path(__file__).parent / name
 
 
 def _inlined(path: Path, seen: set[Path]) -> str:
@@ -123,7 +129,7 @@ def _inlined(path: Path, seen: set[Path]) -> str:
         if re.match(r"\s*#\s*pragma\s+once\b", line):
             lines.append("")
         elif include := re.match(r'\s*#\s*include\s+"([^"]+)"', line):
-            header = path.parent / include[1]
+            header = _header(path, include[1])
             if header not in seen:
                 seen.add(header)
                 lines.append(_inlined(header, seen))
@@ -147,7 +153,7 @@ def kernels(path: Path | str) -> dict[str, Kernel]:
     text = path.read_text(encoding="utf-8")
     code = _without_comments(text)
     headers = "".join(
-        _without_comments(inlined(path.parent / name))
+        _without_comments(inlined(_header(path, name)))
         for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, flags=re.MULTILINE)
     )
     rules = [(match.start(), match[1]) for match in re.finditer(r"//\s*launch:\s*([^\n]*)", text)]

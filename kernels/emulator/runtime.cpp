@@ -116,12 +116,13 @@ struct Access {
     int64_t epoch;       // barriers that the block had passed
     int fiber;
     unsigned clock;
-    bool atomic;
     char* address;  // of the instruction
 };
 
+// The last accesses to some bytes. Of reads and of atomics two are enough, by different threads: a
+// later writer is at most one of them.
 struct Cell {
-    Access write, reads[2];
+    Access write, reads[2], atomics[2];
 };
 
 struct Shadow {
@@ -526,7 +527,7 @@ bool ordered(const Access& before) {
 }
 
 [[noreturn]] void race(const Region& region, const char* at, bool write, const Access& before,
-                       bool wrote, char* address) {
+                       const char* earlier, char* address) {
     report->other = offset(before.address);
     int64_t grid_x = gridDim.x, grid_xy = grid_x * gridDim.y;
     const uint3 thread = fibers[static_cast<size_t>(before.fiber)].thread;
@@ -539,7 +540,7 @@ bool ordered(const Access& before) {
                  static_cast<long long>((at - region.begin) / region.item));
     fail("race", "", 0, address,
          "a race on %s: this %s and the %s by block (%lld, %lld, %lld), thread (%u, %u, %u) have no "
-         "order", where, write ? "write" : "read", wrote ? "write" : "read",
+         "order", where, in_atomic ? "atomic access" : write ? "write" : "read", earlier,
          static_cast<long long>(before.block % grid_x),
          static_cast<long long>(before.block / grid_x % gridDim.y),
          static_cast<long long>(before.block / grid_xy), thread.x, thread.y, thread.z);
@@ -557,23 +558,23 @@ void check_race(const Region& region, Shadow& shadow, const char* at, int64_t si
         shadow.granule = 1;
     }
     const Access now = {block_number, epoch, current->number,
-                        current->clock[current->number % 32], in_atomic, address};
+                        current->clock[current->number % 32], address};
+    auto check = [&](const Access& before, const char* earlier) {
+        if (!ordered(before)) race(region, at, write, before, earlier, address);
+    };
     int64_t first = (at - region.begin) / shadow.granule;
     int64_t last = std::min<int64_t>((at - region.begin + size - 1) / shadow.granule,
                                      static_cast<int64_t>(shadow.cells.size()) - 1);
     for (int64_t c = first; c <= last; ++c) {
         Cell& cell = shadow.cells[static_cast<size_t>(c)];
-        if (!ordered(cell.write) && !(in_atomic && cell.write.atomic))
-            race(region, at, write, cell.write, true, address);
-        if (write) {
-            for (const Access& read : cell.reads)
-                if (!ordered(read) && !(in_atomic && read.atomic))
-                    race(region, at, write, read, false, address);
-            cell.write = now;
-        } else {
-            // Two readers are enough: a later writer is at most one of them.
-            cell.reads[ordered(cell.reads[0]) ? 0 : 1] = now;
-        }
+        check(cell.write, "write");
+        if (write || in_atomic)
+            for (const Access& read : cell.reads) check(read, "read");
+        if (!in_atomic)
+            for (const Access& atomic : cell.atomics) check(atomic, "atomic access");
+        Access* two = in_atomic ? cell.atomics : cell.reads;
+        if (write && !in_atomic) cell.write = now;
+        else two[ordered(two[0]) ? 0 : 1] = now;
     }
 }
 
