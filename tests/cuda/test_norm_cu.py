@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minitorch_cnn.kernels import emulator, norm, reference
 
@@ -47,17 +48,36 @@ def test_equals_plain_loops(x: np.ndarray) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 5, 700), (200, 2, 7), (5, 3, 513), (1, 1, 1), (1100, 3, 1)])
 def test_sums_of_more_and_fewer_numbers_than_threads(shape: tuple[int, ...]) -> None:
-    """512 threads a channel: a step over rows shorter, and longer, than that."""
+    """512 threads a channel, 1024 in a grid: steps over rows shorter, and longer, than that."""
     x, gy = make_array(shape, "normal", 1, np.float32), make_array(shape, "normal", 2, np.float32)
     with emulated():
         mean, var = norm.moments(x)
         total, product = norm.gradient_sums(x, gy, mean)
+        gx = norm.combine(x, gy, mean, mean + 1, mean + 2, mean + 3)
     exact = x.astype(np.float64)
+    m = mean[:, None]
+    np.testing.assert_allclose(gx, (m + 1) * gy + (m + 2) * (exact - m) + m + 3, atol=1e-4)
     np.testing.assert_allclose(mean, exact.mean((0, 2)), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(var, exact.var((0, 2)), rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(total, gy.astype(float).sum((0, 2)), rtol=1e-12, atol=1e-12)
     expected = (gy * (exact - mean[:, None])).sum((0, 2))
     np.testing.assert_allclose(product, expected, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=15)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 100, 257, 700])),
+    blocks=st.integers(1, 5),
+)
+def test_each_element_is_written_once_by_the_thread_of_its_turn(
+    shape: tuple[int, ...], blocks: int
+) -> None:
+    x, ones, y = np.ones(shape, np.float32), np.ones(shape[1], np.float32), np.empty(shape, "f4")
+    args = (x, ones, ones, ones, y)
+    trace = emulator.trace("norm", "scale<float>", args, "y", grid=blocks)
+    turn = np.arange(x.size).reshape(shape) % (blocks * 256)
+    assert (trace["count"] == 1).all()
+    np.testing.assert_array_equal(trace["block"][..., 0] * 256 + trace["thread"][..., 0], turn)
 
 
 @pytest.mark.parametrize("offset", [1e4, -1e6])
