@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -91,7 +92,9 @@ def build(path: Path, expression: str, check: str | None) -> Built:
         f"namespace emulator {{ void kernel_entry(void** a) {{ call(&{expression}, a); }} }}\n"
         f'extern "C" int emulator_sizes(int* s) {{ return emulator::sizes(&{expression}, s); }}\n'
     )
-    source = f'#include "cuda.h"\n#include "interface.h"\n{inlined(path)}\n#line 1 "entry"\n{entry}'
+    # Kernels are static here: see cuda.h.
+    code = re.sub(r'extern "C"\s+__global__', "__global__", inlined(path))
+    source = f'#include "cuda.h"\n#include "interface.h"\n{code}\n#line 1 "entry"\n{entry}'
     return _build(source, path.name, expression, check)
 
 

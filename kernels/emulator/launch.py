@@ -127,9 +127,9 @@ class _Call:
             raise self.refused(f"order={order!r}: choose from {', '.join(ORDERS)}")
         if check not in compile.CHECKS:
             raise self.refused(f"check={check!r}: choose address, undefined or thread")
-        self.built = compile.build(self.path, kernel, check)
         try:
             self.source, self.parameters, templates = cuda_source.find(self.path, kernel)
+            self.built = compile.build(self.path, kernel, check)
             self.args = self.checked(args)
             self.grid, self.block = self.shape(templates, grid, block)
         except ValueError as error:

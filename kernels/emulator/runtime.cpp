@@ -105,8 +105,8 @@ struct Fiber {
     int source;
     unsigned char value[16], result[16];
     int64_t steps;
-    // What it knows of its warp: clock[l] counts the warp operations of lane l that it has seen the
-    // end of. Its own entry stamps its accesses.
+    // What it knows of its warp: what lane l did up to its stamp clock[l] is over. Its own entry
+    // stamps its accesses, and moves on at each warp operation.
     unsigned clock[32];
     void* fake_stack;  // AddressSanitizer's
 };
@@ -418,6 +418,7 @@ void run_block() {
 }
 
 void begin() {
+    in_atomic = false;
     *report = Report();
     random_state = launch->seed;
     step_limit = launch->step_limit;
@@ -523,7 +524,7 @@ bool ordered(const Access& before) {
     if (before.block != block_number) return false;  // blocks run in any order
     if (before.fiber == current->number || before.epoch < epoch) return true;
     return before.fiber / 32 == current->number / 32 &&
-           before.clock < current->clock[before.fiber % 32];
+           before.clock <= current->clock[before.fiber % 32];
 }
 
 [[noreturn]] void race(const Region& region, const char* at, bool write, const Access& before,
