@@ -1,4 +1,4 @@
-"""Puts a generated table into the README, between its markers."""
+"""Puts a generated table into the README, or another page, between its markers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ __all__ = ["processor", "replace"]
 README = Path(__file__).parent.parent / "README.md"
 
 
-def replace(name: str, text: str) -> None:
+def replace(name: str, text: str, page: Path = README) -> None:
     """Write ``text`` between ``<!-- name: begin -->`` and ``<!-- name: end -->``."""
     start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    readme = README.read_text(encoding="utf-8")
-    head, found, rest = readme.partition(start)
+    head, found, rest = page.read_text(encoding="utf-8").partition(start)
     _, closed, tail = rest.partition(end)
     if not (found and closed):
-        raise ValueError(f"README.md has no markers {start} and {end}")
-    README.write_text(f"{head}{start}\n{text}\n{end}{tail}", encoding="utf-8")
+        raise ValueError(f"{page.name} has no markers {start} and {end}")
+    page.write_text(f"{head}{start}\n{text}\n{end}{tail}", encoding="utf-8")

@@ -34,7 +34,7 @@ CLASSES = {"cnn": "CNN", "inception": "InceptionNet", "deeper": "DeeperCNN"}
 def steps(name: str, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """One training step on each side, from equal weights on an equal batch."""
     theirs = getattr(in_pytorch("lecture"), CLASSES[name])()
-    ours = models.build(name)
+    ours = models.get_model(name)
     ours.load_state_dict(
         {k: torch.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()}
     )

@@ -259,22 +259,15 @@ def summary(
     ] = False,
 ) -> None:
     """Per layer: output shape, parameters, MACs, FLOPs, bytes of activations and workspace."""
-    from . import models
-    from .models.registry import ARCHITECTURES
     from .tools.summary import summary as summarize
     from .tools.zoo import build_to_count, find
 
     given = {"num_classes": num_classes, "in_channels": in_channels, "small_input": small_input}
     options = {name: value for name, value in given.items() if value}
-    if model in models.BUILDERS and model not in ARCHITECTURES:
-        if options:
-            raise typer.BadParameter(f"{model} is the lecture's own and takes no options")
-        network, size = models.build(model), models.INPUTS[model]
-    else:
-        architecture = find(model)
-        network, size = build_to_count(architecture, **options), architecture.input
-        H, W = (32, 32) if small_input else size[1:]
-        size = (in_channels or size[0], H, W)
+    architecture = find(model)
+    network, size = build_to_count(architecture, **options), architecture.input
+    H, W = (32, 32) if small_input else size[1:]
+    size = (in_channels or size[0], H, W)
     if input is not None:
         try:
             c, h, w = (int(n) for n in input.replace("x", ",").split(","))

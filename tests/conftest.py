@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+import minitorch_cnn
+
 # Wall-clock deadlines and speed checks say more about a busy machine than about the code.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, max_examples=25, print_blob=True, **_COMMON)
@@ -40,5 +42,7 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(autouse=True)
-def _seed_torch() -> None:
+def _seed() -> None:
+    """The order of tests decides nothing about their random weights."""
     torch.manual_seed(2024)
+    minitorch_cnn.manual_seed(2024)

@@ -253,7 +253,7 @@ def test_options_refuse_nonsense(wrong: dict[str, Any]) -> None:
 
 
 def test_a_model_without_options_takes_none() -> None:
-    with pytest.raises(ValueError, match="'cnn' takes no options"):
+    with pytest.raises(TypeError, match="cnn takes no options"):
         training.build(Options(model_options={"width": 3}))
 
 

@@ -219,7 +219,7 @@ def test_state_is_untouched_also_after_an_error(rng: Any) -> None:
     np.testing.assert_equal(state(), before)
     for p in model.parameters():
         p.requires_grad_(False)
-    expected = plots.grad_cam(model, x, 3)
+    expected = plots.grad_cam(model, x, 4)
     assert expected.max() == 1  # a wholly frozen model has maps as well
 
 
@@ -241,13 +241,14 @@ def test_layers_that_overwrite_the_input_or_what_a_layer_returned(rng: Any) -> N
     model = Aliased().double()
     x = mt.tensor(rng.normal(size=(1, 1, 5, 4)))
     before = np.array(x.numpy())
-    got = plots.grad_cam(model, x, 1, "same")
+    target = 0
+    got = plots.grad_cam(model, x, target, "same")
     np.testing.assert_array_equal(x.numpy(), before)
     w = weights_of(model)
     maps = TF.conv2d(torch.from_numpy(before).relu(), w["conv.weight"], w["conv.bias"])
     maps.requires_grad_()
     scores = TF.linear(maps.mean((2, 3)), w["fc.weight"], w["fc.bias"])
-    np.testing.assert_allclose(got, cam_of(scores, maps, 1, (5, 4)), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(got, cam_of(scores, maps, target, (5, 4)), rtol=1e-9, atol=1e-12)
     assert got.max() == 1
 
 

@@ -2,16 +2,13 @@
 
 ``resnet50(num_classes=10)`` builds one, ``get_model("resnet50")`` does so by name, and
 ``resnet50(weights="file.pth")`` loads weights; ``ResNet50_Weights`` and its like, found here too,
-are the files that torchvision has published. ``build(name)`` makes a network of the lecture.
+are the files that torchvision has published. The lecture's own are in ``lecture``, and by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
-from .. import nn
 from . import lecture
 from .alexnet import AlexNet, alexnet
 from .cifar_resnet import (
@@ -74,8 +71,7 @@ from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
 from .vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
 __all__ = [
-    "ARCHITECTURES", "BUILDERS", "INPUTS", "build", "get_model", "get_model_builder", "lecture",
-    "list_models",
+    "ARCHITECTURES", "get_model", "get_model_builder", "lecture", "list_models",
     "AlexNet", "alexnet",
     "CifarResNet", "cifar_resnet", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110",
     "plain20", "plain32", "plain44", "plain56", "plain110",
@@ -102,33 +98,3 @@ def __getattr__(name: str) -> Any:
         if hasattr(published, name):
             return getattr(published, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-BUILDERS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
-    {
-        "cnn": lecture.CNN,
-        "inception": lecture.InceptionNet,
-        "deeper": lecture.DeeperCNN,
-        "conv5x5": lecture.Conv5x5,
-        "bottleneck5x5": lecture.Bottleneck5x5,
-    }
-)
-
-# The input (C, H, W) that each model was designed for.
-INPUTS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
-    {
-        "cnn": (1, 28, 28),
-        "inception": (1, 28, 28),
-        "deeper": (1, 28, 28),
-        "conv5x5": (192, 28, 28),
-        "bottleneck5x5": (192, 28, 28),
-    }
-)
-
-
-def build(name: str) -> nn.Module:
-    """A new network of the lecture; ValueError lists the names there are."""
-    try:
-        return BUILDERS[name]()
-    except KeyError:
-        raise ValueError(f"no model {name!r}; there are: {', '.join(BUILDERS)}") from None

@@ -14,6 +14,7 @@ import minitorch_cnn as torch
 from .. import nn
 from ..nn import functional as F
 from ..tensor import Tensor
+from .registry import architecture
 
 
 class CNN(nn.Module):
@@ -150,3 +151,33 @@ class Bottleneck5x5(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return cast("Tensor", self.conv(self.reduce(x)))  # (N, 32, 28, 28)
+
+
+@architecture(input=(1, 28, 28))
+def cnn() -> CNN:
+    """The CNN of lecture 10."""
+    return CNN()
+
+
+@architecture(input=(1, 28, 28))
+def inception() -> InceptionNet:
+    """The Inception net of lecture 10-1."""
+    return InceptionNet()
+
+
+@architecture(input=(1, 28, 28))
+def deeper() -> DeeperCNN:
+    """The CNN of exercise 10-1."""
+    return DeeperCNN()
+
+
+@architecture(input=(192, 28, 28))
+def conv5x5() -> Conv5x5:
+    """A 5x5 convolution."""
+    return Conv5x5()
+
+
+@architecture(input=(192, 28, 28))
+def bottleneck5x5() -> Bottleneck5x5:
+    """The same through a 1x1 convolution."""
+    return Bottleneck5x5()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ def architecture(
 
     def register(function: Callable[..., M]) -> Callable[..., M]:
         label = name or function.__name__
+        takes_options = bool(inspect.signature(function).parameters)
 
         @functools.wraps(function)
         def builder(*, weights: Any = None, progress: bool = True, **options: Any) -> M:
@@ -84,6 +86,8 @@ def architecture(
                 )
                 if options.pop("pretrained") and weights is None:
                     weights = "IMAGENET1K_V1"
+            if options and not takes_options:
+                raise TypeError(f"{label} takes no options, got {', '.join(options)}")
             if weights is None:
                 return function(**options)
             from .weights import initialize

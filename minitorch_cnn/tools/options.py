@@ -12,7 +12,6 @@ import minitorch_cnn as torch
 from .. import models, nn
 from ..models.cifar_resnet import CifarResNet
 from ..models.densenet import DenseNet
-from ..models.registry import ARCHITECTURES
 from ..nn import functional as F
 from ..utils.data import DataLoader
 from . import images
@@ -34,11 +33,11 @@ class Options:
     The lecture feeds pixels in 0..1; ``normalize`` shifts and scales them to mean 0 and standard
     deviation 1 over the training set, as PyTorch's own MNIST example does.
 
-    ``model`` is a name of models.BUILDERS, of an architecture, or of FAMILIES; the latter two are
-    called with ``model_options``. ``schedule``: ``lr`` all the time ("constant"); a tenth of it
-    after each of the epochs in ``milestones`` ("steps"); from ``lr`` / 25 up to ``lr`` after 30 %
-    of the run and down to nothing ("onecycle"). ``dataset`` and ``augment``: see images.py;
-    ``train_images`` and ``test_images`` take only the first so many.
+    ``model`` is the name of an architecture or of FAMILIES, called with ``model_options``.
+    ``schedule``: ``lr`` all the time ("constant"); a tenth of it after each of the epochs in
+    ``milestones`` ("steps"); from ``lr`` / 25 up to ``lr`` after 30 % of the run and down to
+    nothing ("onecycle"). ``dataset`` and ``augment``: see images.py; ``train_images`` and
+    ``test_images`` take only the first so many.
     """
 
     model: str = "cnn"
@@ -84,11 +83,7 @@ def build(options: Options) -> nn.Module:
     """The untrained network of a run."""
     if options.model in FAMILIES:
         return FAMILIES[options.model](**options.model_options)
-    if options.model in ARCHITECTURES:
-        return ARCHITECTURES[options.model].builder(**options.model_options)
-    if options.model_options:
-        raise ValueError(f"the model {options.model!r} takes no options: {options.model_options}")
-    return models.build(options.model)
+    return models.get_model(options.model, **options.model_options)
 
 
 def loss_function(model: str) -> Callable[..., Any]:

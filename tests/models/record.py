@@ -12,7 +12,6 @@ random direction.
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 from typing import Any
@@ -25,12 +24,12 @@ from . import common
 
 # Small enough to be quick, large enough that no map is empty. An auxiliary head needs its size.
 SIZES = {"inception_v3_aux_logits-True": 299, "inception_v3_aux_logits-False": 139,
-         "timm_inception_v4": 139, "alexnet": 95, "googlenet_aux_logits-True": 96}  # fmt: skip
-# A head whose map is 1x1 takes its batch statistics over the batch alone.
-BATCHES = {"inception_v3_aux_logits-True": 4, "timm_inception_v4": 2}
+         "timm_inception_v4": 139, "alexnet": 95,
+         "googlenet_aux_logits-True": 96, "googlenet_aux_logits-False": 96}  # fmt: skip
+BATCHES = {"timm_inception_v4": 2}
+# With images 7, a window of its first pooling holds a tie but for float32's rounding.
+SEEDS = {"squeezenet1_1": 1}
 DIGITS = 12
-# Means of the biases: see common.values.
-SHIFTS = (0.8, 2.0, 0.0)
 
 
 def build(key: str) -> Any:
@@ -43,34 +42,26 @@ def build(key: str) -> Any:
 
 
 def record(key: str) -> dict[str, Any]:
-    """The numbers for the first images and biases on which PyTorch's float32 agrees with float64.
-
-    Where two values under a max pooling differ by less than float32's rounding, the gradient of
-    the one or the other is right, and nothing could be compared.
-    """
-    for seed, shift in itertools.product(range(8), SHIFTS):
-        x = torch.from_numpy(common.images(shape_of(key), seed))
-        model = prepared(key)
-        gentle = train(model, x, shift)
-        single = train(prepared(key).float(), x.float(), shift)
-        off = worst(single["gradients"], gentle["gradients"])
-        if off < 4e-5:
-            break
-    else:
-        raise SystemExit(f"{key}: no images without near ties found (off by {off:.1e})")
-    ordinary = train(model, x, 0.0)
-    fill(model, 0.0)
+    """The numbers for one architecture."""
+    seed = SEEDS.get(key, 7)
+    x = torch.from_numpy(common.images(shape_of(key), seed))
+    model = prepared(key)
+    gentle = train(model, x, True)
+    single = train(prepared(key).float(), x.float(), True)
+    off = common.error(single["gradients"], gentle["gradients"])
+    print(f"{key}: the gradient of PyTorch's own float32 is off by {off:.1e}", flush=True)
+    ordinary = train(model, x, False)
+    fill(model, False)
     with torch.no_grad():
         y = model.eval()(x)
-    print(f"{key}: seed {seed}, shift {shift}, float32 is off by {off:.1e}", flush=True)
     return {
         "input": list(x.shape),
         "seed": seed,
-        "shift": shift,
         "eval": [[_short(v) for v in row[:8]] for row in y],
         "eval_norm": _short(y.norm()),
         "train": ordinary,
         "gentle": gentle,
+        "float32_error": _short(off),
     }
 
 
@@ -85,20 +76,14 @@ def prepared(key: str) -> Any:
     return model
 
 
-def worst(ours: dict[str, list[float]], theirs: dict[str, list[float]]) -> float:
-    """The largest error of a projection, relative to the gradient's norm."""
-    floor = common.floor(theirs)
-    return max(abs(ours[n][1] - along) / max(norm, floor) for n, (norm, along) in theirs.items())
-
-
-def fill(model: Any, shift: float) -> None:
+def fill(model: Any, gentle: bool) -> None:
     for name, tensor in model.state_dict().items():
-        tensor.copy_(torch.from_numpy(common.values(name, tensor.shape, shift)))
+        tensor.copy_(torch.from_numpy(common.values(name, tensor.shape, gentle)))
 
 
-def train(model: Any, x: Any, shift: float) -> dict[str, Any]:
+def train(model: Any, x: Any, gentle: bool) -> dict[str, Any]:
     """Forward and backward in train mode: [norm, projection] of each parameter's gradient."""
-    fill(model, shift)
+    fill(model, gentle)
     model.train().zero_grad()
     loss = sum(
         (t * torch.from_numpy(common.probe(f"output {i}", t.shape)).to(x.dtype)).sum()

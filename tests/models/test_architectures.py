@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import statistics
 from typing import Any
 
 import numpy as np
@@ -34,20 +35,20 @@ def recorded(key: str) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def images(key: str) -> np.ndarray:
-    return common.images(recorded(key)["input"], recorded(key)["seed"])
+def images(key: str) -> torch.Tensor:
+    return torch.from_numpy(common.images(recorded(key)["input"], recorded(key)["seed"]))
 
 
-def filled(key: str, dtype: Any, shift: float) -> nn.Module:
-    model = build(key)
+def filled(key: str, dtype: Any, gentle: bool) -> nn.Module:
+    model = build(key).to(dtype)
     model.load_state_dict(
         {
-            name: torch.from_numpy(common.values(name, tensor.shape, shift))
+            name: torch.from_numpy(common.values(name, tensor.shape, gentle))
             for name, tensor in model.state_dict().items()
         }
     )
     list(common.without_dropout(model))
-    return model.to(dtype)
+    return model
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -69,9 +70,9 @@ def test_counts_and_macs(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_outputs_in_eval_mode(key: str) -> None:
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-9)):
-        model = filled(key, dtype, 0.0).eval()
+        model = filled(key, dtype, False).eval()
         with torch.no_grad():
-            y = model(torch.from_numpy(images(key)).to(dtype))
+            y = model(images(key).to(dtype))
         assert y.dtype == dtype
         expected = np.array(recorded(key)["eval"])
         norm = recorded(key)["eval_norm"]
@@ -84,32 +85,41 @@ def test_outputs_in_eval_mode(key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_gradients_and_statistics_in_train_mode(key: str) -> None:
-    """float64 with ordinary weights; float32 with the gentle ones, where it can be compared."""
-    check_training(key, "train", torch.float64, 0.0, 1e-9)
-    check_training(key, "gentle", torch.float32, recorded(key)["shift"], 1e-4)
+    """Each parameter's gradient in float64, and the whole gradient in float32."""
+    expected = recorded(key)["train"]
+    model, gradients, loss = trained(key, torch.float64, gentle=False)
+    assert loss == pytest.approx(expected["loss"], rel=1e-9)
+    assert list(gradients) == list(expected["gradients"])
+    # A bias in front of a batch norm has no gradient but rounding: compare with a usual one.
+    floor = 1e-3 * statistics.median(norm for norm, _ in expected["gradients"].values())
+    for name, (norm, along) in expected["gradients"].items():
+        close = 1e-9 * max(norm, floor)
+        assert gradients[name][0] == pytest.approx(norm, abs=close), name
+        assert gradients[name][1] == pytest.approx(along, abs=4 * close), name
+    for name, along in expected["statistics"].items():
+        b = model.get_buffer(name).numpy()
+        close = 1e-9 * max(1.0, np.linalg.norm(b))
+        assert np.sum(b * common.probe(name, b.shape)) == pytest.approx(along, abs=close), name
+
+    # The Inceptions pool everywhere, and where a window holds a near tie, rounding decides which of
+    # two inputs gets the gradient: PyTorch's own float32 is off by up to 0.2 % there.
+    tolerance = 1e-4 if recorded(key)["float32_error"] < 1e-5 else 1e-2
+    _, gradients, _ = trained(key, torch.float32, gentle=True)
+    assert common.error(gradients, recorded(key)["gentle"]["gradients"]) < tolerance
 
 
-def check_training(key: str, part: str, dtype: Any, shift: float, tolerance: float) -> None:
-    expected = recorded(key)[part]
-    model = filled(key, dtype, shift).train()
-    x = torch.from_numpy(images(key)).to(dtype)
-    y = common.outputs_of(model(x))
+def trained(key: str, dtype: Any, gentle: bool) -> tuple[nn.Module, dict[str, list[float]], float]:
+    """Forward and backward in train mode: [norm, projection] of each gradient, and the loss."""
+    model = filled(key, dtype, gentle).train()
+    x = images(key).to(dtype)
     loss = sum(
         (t * torch.from_numpy(common.probe(f"output {i}", t.shape)).to(dtype)).sum()
-        for i, t in enumerate(y)
+        for i, t in enumerate(common.outputs_of(model(x)))
     )
     loss.backward()
-    size = math.sqrt(sum(float(t.double().square().sum()) for t in y))
-    assert loss.item() == pytest.approx(expected["loss"], abs=tolerance * size)
-    floor = common.floor(expected["gradients"])
-    parameters = dict(model.named_parameters())
-    assert list(parameters) == list(expected["gradients"])
-    for name, (norm, along) in expected["gradients"].items():
-        g = parameters[name].grad.numpy().astype(np.float64)
-        atol = tolerance * max(norm, floor)
-        assert np.linalg.norm(g) == pytest.approx(norm, abs=atol), name
-        assert np.sum(g * common.probe(name, g.shape)) == pytest.approx(along, abs=4 * atol), name
-    for name, along in expected["statistics"].items():
-        b = model.get_buffer(name).numpy().astype(np.float64)
-        close = pytest.approx(along, abs=tolerance * max(1.0, np.linalg.norm(b)))
-        assert np.sum(b * common.probe(name, b.shape)) == close, name
+    gradients = {}
+    for name, parameter in model.named_parameters():
+        g = parameter.grad.numpy().astype(np.float64)
+        along = float(np.sum(g * common.probe(name, g.shape)))
+        gradients[name] = [float(np.linalg.norm(g)), along]
+    return model, gradients, loss.item()

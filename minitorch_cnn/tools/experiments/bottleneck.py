@@ -7,7 +7,7 @@ through a 1x1 reduction to 16 channels 12,443,648 (Szegedy et al. 2014 call it a
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import minitorch_cnn as torch
 
 from ... import models, nn
+from ...models import ARCHITECTURES
 from ..machine import machine_facts, stopwatch
 from ..summary import summary
 from .common import Progress, new_figure, write_figure, write_json, write_text
@@ -59,12 +60,15 @@ def run(
     """
     figure = new_figure(9, 3.2)
     out.mkdir(parents=True, exist_ok=True)
-    macs = {name: summary(models.build(name), models.INPUTS[name]).macs for name in NETWORKS}
+    macs = {
+        name: summary(models.get_model(name), ARCHITECTURES[name].input).macs for name in NETWORKS
+    }
     timings: list[Timing] = []
     for batch in batches:
         progress.start(f"batch {batch}")
         timings += measure(batch, macs, device, repeats or (9 if quick else 41))
-    report = table(macs, timings, stopwatch(device)[1])
+    facts = machine_facts()
+    report = table(macs, timings, stopwatch(device)[1], facts)
     draw(figure, macs, timings)
     write_json(
         out / "bottleneck.json",
@@ -73,7 +77,7 @@ def run(
             "timings": [asdict(t) for t in timings],
             "device": device,
             "clock": stopwatch(device)[1],
-            "machine": machine_facts(),
+            "machine": facts,
         },
     )
     write_text(out / "bottleneck.md", report + "\n")
@@ -86,9 +90,9 @@ def measure(batch: int, macs: dict[str, int], device: str, repeats: int) -> list
     torch.manual_seed(1)
     passes: dict[tuple[str, str], Callable[[], Any]] = {}
     for name in NETWORKS:
-        network = models.build(name).to(device)
+        network = models.get_model(name).to(device)
         # The input needs a gradient as well: inside a network it is another layer's output.
-        x = torch.randn(batch, *models.INPUTS[name], device=device, requires_grad=True)
+        x = torch.randn(batch, *ARCHITECTURES[name].input, device=device, requires_grad=True)
         passes[name, PASSES[0]] = partial(forward, network, x)
         passes[name, PASSES[1]] = partial(forward_backward, network, x)
     read, _ = stopwatch(device)
@@ -135,7 +139,9 @@ def pairs(timings: list[Timing]) -> list[tuple[Timing, Timing]]:
     return [(by_key[direct, t.batch, t.what], t) for t in timings if t.network == reduced]
 
 
-def table(macs: dict[str, int], timings: list[Timing], clock: str) -> str:
+def table(
+    macs: dict[str, int], timings: list[Timing], clock: str, facts: Mapping[str, Any]
+) -> str:
     """Markdown: the counts, the times, and where the times do not follow the counts."""
     direct, reduced = (macs[name] for name in NETWORKS)
     ratio = direct / reduced
@@ -150,7 +156,6 @@ def table(macs: dict[str, int], timings: list[Timing], clock: str) -> str:
         f" {ratio:.1f} | {a.gflops:.0f} and {b.gflops:.0f} |"
         for a, b in pairs(timings)
     )
-    facts = machine_facts()
     lines += [
         "",
         verdict([direct, reduced], timings),
@@ -188,10 +193,10 @@ def verdict(macs: Sequence[int], timings: list[Timing]) -> str:
 
 def map_bytes(name: str) -> int:
     """Bytes of the float32 maps that the network's layers read and write, for one image."""
-    _, height, width = models.INPUTS[name]
+    _, height, width = ARCHITECTURES[name].input
     channels = [
         layer.in_channels + layer.out_channels
-        for layer in models.build(name).modules()
+        for layer in models.get_model(name).modules()
         if isinstance(layer, nn.Conv2d)
     ]
     return 4 * height * width * sum(channels)

@@ -104,11 +104,12 @@ def run(this: Experiment, out: Path, progress: Progress, reuse: Path | None = No
     if records is None:
         return None
     rows, clock = tabulate(this, records)
-    report = table(rows, clock)
+    facts = machine_facts()
+    report = table(rows, clock, facts)
     draw(figure, rows)
     write_json(
         out / "lecture.json",
-        {"rows": [asdict(row) for row in rows], "clock": clock, "machine": machine_facts()},
+        {"rows": [asdict(row) for row in rows], "clock": clock, "machine": facts},
     )
     write_text(out / "lecture.md", report + "\n")
     write_figure(out / "lecture.png", figure)
@@ -206,8 +207,8 @@ def _step(options: Options) -> Any:
     return step
 
 
-def table(rows: Sequence[Row], clock: str) -> str:
-    """Markdown."""
+def table(rows: Sequence[Row], clock: str, facts: Mapping[str, Any]) -> str:
+    """Markdown; ``facts`` are those of the machine that took the times."""
     lines = [
         "| network | parameters | MACs | s/epoch | epochs | median accuracy | each seed | loss |",
         "|---|---|---|---|---|---|---|---|",
@@ -220,7 +221,6 @@ def table(rows: Sequence[Row], clock: str) -> str:
             f" {row.epoch_seconds:.1f} | {row.epochs} | **{accuracy}** |"
             f" {', '.join(f'{a:.2f}' for a in row.accuracy)} | {loss} |"
         )
-    facts = machine_facts()
     lines += [
         "",
         (

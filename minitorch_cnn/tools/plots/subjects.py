@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import datasets, models, nn
-from ...models.registry import ARCHITECTURES
+from ... import datasets, nn
 from ...tensor import Tensor
 
 
@@ -46,18 +45,14 @@ def from_checkpoint(path: Path, data_dir: Path | None) -> Subject:
 
 def from_architecture(name: str, weights: str | None, data_dir: Path | None) -> Subject:
     """A network by name, with the weights of a file or published ones (random without any)."""
-    if name not in ARCHITECTURES:
-        network = models.build(name)
-        if weights is not None:
-            raise ValueError(
-                f"--weights is for architectures such as resnet50; for {name!r} give the checkpoint"
-                " in place of --model"
-            )
-        return Subject(f"{name}, untrained", network, _Digits(True, data_dir))
-    architecture = ARCHITECTURES[name]
+    from ..zoo import find
+
+    architecture = find(name)
     network = architecture.builder(weights=weights).eval()
     title = f"{name}, untrained" if weights is None else name
     channels, height, _ = architecture.input
+    if architecture.input == (1, 28, 28):
+        return Subject(title, network, _Digits(True, data_dir))
     if channels != 3:
         raise ValueError(f"{name} takes images of {channels} channels: only RGB can be prepared")
     from ...models.imagenet import categories
