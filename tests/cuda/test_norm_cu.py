@@ -93,6 +93,15 @@ def test_digits_survive_a_large_mean(offset: float, rng: np.random.Generator) ->
     np.testing.assert_allclose(y, (exact - exact_mean) / np.sqrt(exact_var), rtol=1e-5, atol=1e-6)
 
 
+def test_sums_are_doubles() -> None:
+    """Products of 24 bits, of which a float could not hold a sum."""
+    x = np.tile(np.float32([4095, -4095]), 500).reshape(2, 1, 500)
+    gy = np.tile(np.float32([4097, -4096]), 500).reshape(2, 1, 500)
+    with emulated():
+        total, product = norm.gradient_sums(x, gy, np.zeros(1))
+    assert (total[0], product[0]) == (500, 500 * 4095 * (4097 + 4096))
+
+
 def test_nan_stays_in_its_channel() -> None:
     x = np.ones((2, 3, 10), np.float32)
     x[1, 1, 4] = np.nan

@@ -57,6 +57,14 @@ def test_rows_without_an_answer_are_nan(dim: int) -> None:
     assert log_y[3].tolist() == [0, -np.inf, -np.inf]
 
 
+@pytest.mark.parametrize("dim", [0, 1])
+def test_large_numbers_keep_small_digits(dim: int) -> None:
+    x = np.float32([[10000, 10001]])
+    with emulated():
+        y = softmax.log_softmax(x if dim else x.T, dim)
+    np.testing.assert_allclose(y.ravel(), [-1.3132617, -0.3132617], rtol=1e-6)
+
+
 @pytest.mark.parametrize(("shape", "dim"), [((70, 10), 1), ((3, 1000), 1), ((2, 7, 6, 100), 1)])
 def test_equals_pytorch(shape: tuple[int, ...], dim: int) -> None:
     """The lecture's classes, ImageNet's, and the classes of every pixel."""
