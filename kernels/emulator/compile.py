@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ..cuda_source import inlined
 from .errors import EmulatorError, EmulatorUnavailableError
 
 HERE = Path(__file__).parent
+KEEP = 30 * 24 * 3600  # seconds
 OURS = ("cuda.h", "runtime.cpp", "interface.h", "driver.cpp")
 # Files that a report does not mean, where a line of the kernel called into them.
 NOT_THE_KERNEL = (*OURS, "array.cuh", "entry", "kernel.cpp")
@@ -106,7 +108,12 @@ def _build(source: str, file: str, expression: str, check: str | None) -> Built:
     plain = "".join(c if c.isalnum() else "_" for c in expression)
     target = folder / f"{plain}-{check or 'plain'}-{key}"
     listing = target.with_suffix(".json")
-    if not target.exists() or not listing.exists():
+    if target.exists() and listing.exists():
+        with contextlib.suppress(OSError):
+            target.touch()
+            listing.touch()
+    else:
+        _forget_old(folder)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as name:
             work = Path(name)
             (work / "kernel.cpp").write_text(source, encoding="utf-8")
@@ -133,6 +140,14 @@ def _build(source: str, file: str, expression: str, check: str | None) -> Built:
             (work / "whole").replace(target)
     shared = json.loads(listing.read_text(encoding="utf-8"))
     return Built(target, tuple((name, at, size) for name, at, size in shared))
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove what nobody has used for a month, such as earlier versions of a kernel."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):  # another process is doing the same
+            if path.is_file() and path.stat().st_mtime < time.time() - KEEP:
+                path.unlink()
 
 
 def _runtime(folder: Path, check: str | None, name: str = "runtime.cpp") -> Path:

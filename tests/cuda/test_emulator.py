@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -597,3 +598,11 @@ def test_two_processes_at_once_and_no_place_to_keep_anything(tmp_path: Path) -> 
         assert process.returncode == 0, said
     kept = [p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()]
     assert sorted(name.partition("-")[0] for name in kept) == ["k", "k", "runtime"]
+
+
+def test_what_was_not_used_for_a_month_is_removed(tmp_path: Path) -> None:
+    for name, age in [("new", compile.KEEP - 3600), ("old", compile.KEEP + 3600)]:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, 2 * (time.time() - age,))
+    compile._forget_old(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
