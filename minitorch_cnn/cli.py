@@ -19,6 +19,7 @@ except ImportError as error:
     ) from None
 
 from .tools.experiments.cli import app as experiments
+from .tools.kernel_reader.commands import app as kernels_app
 from .tools.plots.commands import app as plot_app
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(plot_app, name="plot")
 app.add_typer(experiments, name="experiment")
+app.add_typer(kernels_app, name="kernels")
 TRAINABLE = ("cnn", "inception", "deeper", "resnet20", "densenet")
 
 

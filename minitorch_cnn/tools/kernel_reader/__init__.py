@@ -1,0 +1,1 @@
+"""``minitorch-cnn kernels``: read the kernels, and run the CUDA ones without a GPU."""
