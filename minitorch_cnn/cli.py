@@ -47,25 +47,25 @@ def main() -> None:
 def train(
     model: Annotated[str, typer.Argument(help=", ".join(TRAINABLE))] = "cnn",
     epochs: Annotated[
-        int | None, typer.Option(help="passes over the data [default: 9; resnet20 3, densenet 5]")
+        int | None, typer.Option(help="passes over the data (default: 9; resnet20 3, densenet 5)")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="images per step [default: 64; 128]")
+        int | None, typer.Option(help="images per step (default: 64; 128)")
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="learning rate of SGD [default: 0.01; 0.1]")
+        float | None, typer.Option(help="learning rate of SGD (default: 0.01; 0.1)")
     ] = None,
     momentum: Annotated[
-        float | None, typer.Option(help="momentum of SGD [default: 0.5; 0.9]")
+        float | None, typer.Option(help="momentum of SGD (default: 0.5; 0.9)")
     ] = None,
     seed: Annotated[int, typer.Option(help="seed of weights and shuffling")] = 1,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")] = "cpu",
-    data_dir: Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="MNIST files (default: shipped)")] = None,
     checkpoint_dir: Annotated[Path, typer.Option(help="where checkpoints go")] = Path(
         "checkpoints"
     ),
     resume: Annotated[bool, typer.Option("--resume", help="continue the latest run")] = False,
-    threads: Annotated[int | None, typer.Option(help="CPU threads [default: all]")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads (default: all)")] = None,
     normalize: Annotated[
         bool, typer.Option(help="standardise the pixels; the lecture's own run did not")
     ] = True,
@@ -143,7 +143,7 @@ Checkpoint = Annotated[Path, typer.Argument(help="a file that train has saved")]
 @app.command()
 def evaluate(
     checkpoint: Checkpoint,
-    data_dir: Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="MNIST files (default: shipped)")] = None,
 ) -> None:
     """Print loss and accuracy of a checkpoint on MNIST's test images."""
     from .tools import training
@@ -170,7 +170,7 @@ def predict(
         str | None,
         typer.Option(help="its weights: a file, an address, or DEFAULT to download the published"),
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="how many classes [default: 5]")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="how many classes (default: 5)")] = None,
     classes: Annotated[
         Path | None, typer.Option(help="a text file with the name of one class per line")
     ] = None,
@@ -252,7 +252,7 @@ def summary(
     model: Annotated[
         str, typer.Argument(help="an architecture; conv5x5 and bottleneck5x5 are the 1x1 example")
     ] = "cnn",
-    input: Annotated[str | None, typer.Option(help="C,H,W [default: the model's own]")] = None,
+    input: Annotated[str | None, typer.Option(help="C,H,W (default: the model's own)")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="images per batch")] = 1,
     num_classes: Annotated[int | None, typer.Option(min=1, help="outputs")] = None,
     in_channels: Annotated[int | None, typer.Option(min=1, help="channels of the images")] = None,

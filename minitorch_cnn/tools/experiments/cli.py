@@ -20,17 +20,17 @@ Quick = Annotated[
     bool, typer.Option("--quick", help="two minutes: shows how it works, not the real numbers")
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="folder for results [default: experiments/NAME or NAME-quick]")
+    Path | None, typer.Option(help="folder for results (default: experiments/NAME or NAME-quick)")
 ]
 Seeds = Annotated[
-    str | None, typer.Option(help="one run of each network for each [default: 1,2,3; quick: 1]")
+    str | None, typer.Option(help="one run of each network for each (default: 1,2,3; quick: 1)")
 ]
 Epochs = Annotated[
-    int | None, typer.Option(min=1, help="epochs of every run [default: the experiment's]")
+    int | None, typer.Option(min=1, help="epochs of every run (default: the experiment's)")
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: all]")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all)")]
 Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
-DataDir = Annotated[Path | None, typer.Option(help="image files [default: as shipped or cached]")]
+DataDir = Annotated[Path | None, typer.Option(help="image files (default: as shipped or cached)")]
 Seed = Annotated[int, typer.Option(min=0, help="seed of weights, shuffling and augmentation")]
 Dataset = Annotated[
     str | None,

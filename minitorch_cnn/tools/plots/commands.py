@@ -38,7 +38,7 @@ Weights = Annotated[
     str | None, typer.Option(help="its weights: a file, or a published name such as DEFAULT")
 ]
 Layer = Annotated[str | None, typer.Option(help="a layer's name, as summary prints it")]
-DataDir = Annotated[Path | None, typer.Option(help="MNIST files [default: shipped]")]
+DataDir = Annotated[Path | None, typer.Option(help="MNIST files (default: shipped)")]
 Panels = Annotated[int, typer.Option(min=1, help="steps in a picture")]
 Seconds = Annotated[float, typer.Option(help="time of a step in a film")]
 
@@ -96,7 +96,7 @@ def maps(
     model: Model = None,
     weights: Weights = None,
     layer: Annotated[
-        list[str] | None, typer.Option(help="a layer; may be repeated [default: each stage]")
+        list[str] | None, typer.Option(help="a layer; may be repeated (default: each stage)")
     ] = None,
     channels: Annotated[int, typer.Option(min=1, help="maps of each layer")] = 8,
     data_dir: DataDir = None,
@@ -121,7 +121,7 @@ def gradcam(
     weights: Weights = None,
     layer: Layer = None,
     target: Annotated[
-        int | None, typer.Option(help="the class to explain [default: the model's answer]")
+        int | None, typer.Option(help="the class to explain (default: the model's answer)")
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -168,7 +168,7 @@ def pooling(
         str, typer.Option("--image", help="rows of numbers, or an index of MNIST's test images")
     ] = _POOLED,
     kernel: Annotated[int, typer.Option(min=1, help="pixels a side")] = 2,
-    stride: Annotated[int | None, typer.Option(min=1, help="[default: the kernel]")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="(default: the kernel)")] = None,
     mode: Annotated[str, typer.Option(help="max or average")] = "max",
     output: Film = Path("pooling.gif"),
     panels: Panels = 9,
