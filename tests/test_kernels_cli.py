@@ -137,7 +137,7 @@ def test_every_example_is_right(module: str, name: str) -> None:
 def test_run_tells_who_wrote_what() -> None:
     text = invoke("run", "im2col", "--emulate", "--order", "random", "--seed", "3")
     assert "grid (3, 1, 1), block (4, 1, 1)" in text
-    assert "Largest difference of col from the plain loops: 0\n" in text
+    assert "Largest difference of col from what is expected: 0\n" in text
     assert text.count("  0:0 0:1 0:2 0:3 1:0 1:1 1:2 1:3 2:0 2:1 2:2 2:3\n") == 9
     assert "wrote col[0, 0-8, 0, 0]" in text
     assert "read x[0, 0, 0-2, 0-2]" in text

@@ -98,7 +98,7 @@ def report(done: Run) -> Iterator[str]:
         yield "  " + ", ".join(f"{key} = {value}" for key, value in numbers.items())
     yield f"Launch: grid {done.grid}, block {done.block}{smaller_block(done)}"
     for key, difference in done.differences.items():
-        yield f"Largest difference of {key} from the plain loops: {difference:.2g}"
+        yield f"Largest difference of {key} from what is expected: {difference:.2g}"
     yield ""
     yield from _who_wrote(done)
     yield ""
