@@ -261,8 +261,9 @@ def summary(
     ] = False,
 ) -> None:
     """Per layer: output shape, parameters, MACs, FLOPs, bytes of activations and workspace."""
+    from .models.registry import find
     from .tools.summary import summary as summarize
-    from .tools.zoo import build_to_count, find
+    from .tools.zoo import build_to_count
 
     given = {"num_classes": num_classes, "in_channels": in_channels, "small_input": small_input}
     options = {name: value for name, value in given.items() if value}

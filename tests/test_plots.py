@@ -22,8 +22,10 @@ from typer.testing import CliRunner
 import minitorch_cnn as mt
 from minitorch_cnn import nn
 from minitorch_cnn.models import lecture
+from minitorch_cnn.models.imagenet import ImageClassification
 from minitorch_cnn.models.registry import ARCHITECTURES, architecture
 from minitorch_cnn.tools import plots
+from minitorch_cnn.tools.plots import subjects
 from minitorch_cnn.tools.plots.commands import app
 
 ROOT = Path(__file__).parents[1]
@@ -672,3 +674,14 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path: Path) -> None:
     assert len(lines) == 2
     assert all('pip install "minitorch-cnn[app]"' in line for line in lines)
     assert not list(tmp_path.iterdir())
+
+
+def test_photos_are_turned_upright(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a camera held on its side: turn clockwise by 90 degrees
+    Image.fromarray(pixels).save(tmp_path / "side.png", exif=exif)
+    prepare = ImageClassification(crop_size=24, resize_size=24)
+    x, _, _ = subjects._Photos(prepare)(str(tmp_path / "side.png"))
+    upright = Image.fromarray(np.rot90(pixels, -1).copy())
+    np.testing.assert_array_equal(x[0].numpy(), prepare(upright).numpy())

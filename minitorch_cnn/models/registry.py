@@ -28,6 +28,15 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {}
 
 
+def find(name: str) -> Architecture:
+    """The architecture of that name, whose case does not matter; ValueError tells similar names."""
+    if name.lower() in ARCHITECTURES:
+        return ARCHITECTURES[name.lower()]
+    similar = ", ".join(difflib.get_close_matches(name.lower(), ARCHITECTURES, 3))
+    guess = f": did you mean {similar}?" if similar else ";"
+    raise ValueError(f"no architecture {name!r}{guess} `minitorch-cnn models` lists all")
+
+
 def get_model(name: str, **config: Any) -> nn.Module:
     """``get_model("resnet50", num_classes=10)``; ValueError suggests similar names."""
     return get_model_builder(name)(**config)
@@ -35,12 +44,7 @@ def get_model(name: str, **config: Any) -> nn.Module:
 
 def get_model_builder(name: str) -> Callable[..., nn.Module]:
     """The function that builds the architecture of that name; its case does not matter."""
-    found = ARCHITECTURES.get(name.lower())
-    if found is None:
-        similar = difflib.get_close_matches(name.lower(), ARCHITECTURES, 3)
-        guess = f"did you mean {', '.join(similar)}?" if similar else ""
-        raise ValueError(f"no model {name!r}; {guess or 'list_models() names all'}")
-    return found.builder
+    return find(name).builder
 
 
 def list_models(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import json
@@ -16,20 +15,11 @@ import minitorch_cnn as torch
 from .. import models, nn
 from ..models import published
 from ..models.imagenet import categories
-from ..models.registry import ARCHITECTURES, Architecture
+from ..models.registry import ARCHITECTURES, Architecture, find
 from ..models.weights import Weights, WrongOptionError, resolve
 from ..nn import functional as F
 from ..nn import init
 from .summary import summary
-
-
-def find(name: str) -> Architecture:
-    """The architecture of that name; ValueError tells similar names."""
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
-    similar = ", ".join(difflib.get_close_matches(name, ARCHITECTURES, 3))
-    guess = f": did you mean {similar}?" if similar else ";"
-    raise ValueError(f"no architecture {name!r}{guess} `minitorch-cnn models` lists all")
 
 
 def build_to_count(architecture: Architecture, **options: Any) -> nn.Module:
@@ -94,6 +84,20 @@ def read_photo(path: Path) -> Any:
         raise ValueError(f"{path}: {error}") from None
 
 
+def preparation(architecture: Architecture, weights: Any) -> Any:
+    """The preparation of photos that ``weights`` (None: no particular ones) expect."""
+    height = architecture.input[1]
+    if weights is None:
+        return published.preprocessing(architecture.name, height)
+    source = resolve(architecture.name, weights)
+    if isinstance(source, Weights) and source.transforms is not None:
+        return source.transforms()
+    path = source.path() if isinstance(source, Weights) else source
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return published.preprocessing(architecture.name, height, digest)
+
+
 @dataclass(frozen=True)
 class Guess:
     """A class and its probability."""
@@ -113,18 +117,11 @@ class Classifier:
 
     def __init__(self, name: str, weights: Any, labels: Sequence[str] | None = None) -> None:
         architecture = find(name)
-        C, H, _ = architecture.input
+        C = architecture.input[0]
         if C != 3:
             raise ValueError(f"{name} takes images of {C} channels; photos have 3")
         self.network = _with_own_classes(architecture, weights).eval()
-        source = resolve(name, weights)
-        if isinstance(source, Weights) and source.transforms is not None:
-            self.prepare = source.transforms()
-        else:
-            path = source.path() if isinstance(source, Weights) else source
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self.prepare = published.preprocessing(name, H, digest)
+        self.prepare = preparation(architecture, weights)
         self.labels = labels
 
     def __call__(self, image: Any, top: int = 5) -> list[Guess]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,25 +44,21 @@ def from_checkpoint(path: Path, data_dir: Path | None) -> Subject:
 
 def from_architecture(name: str, weights: str | None, data_dir: Path | None) -> Subject:
     """A network by name, with the weights of a file or published ones (random without any)."""
-    from ..zoo import find
+    from ...models.registry import find
+    from ..zoo import preparation
 
     architecture = find(name)
     network = architecture.builder(weights=weights).eval()
     title = f"{name}, untrained" if weights is None else name
-    channels, height, _ = architecture.input
+    channels = architecture.input[0]
     if architecture.input == (1, 28, 28):
         return Subject(title, network, _Digits(True, data_dir))
     if channels != 3:
         raise ValueError(f"{name} takes images of {channels} channels: only RGB can be prepared")
     from ...models.imagenet import categories
-    from ...models.published import preprocessing
 
-    sha256 = ""
-    if weights is not None and Path(weights).is_file():
-        with Path(weights).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     names = None if weights is None else categories()
-    return Subject(title, network, _Photos(preprocessing(name, height, sha256)), names)
+    return Subject(title, network, _Photos(preparation(architecture, weights)), names)
 
 
 def gather(subject: Subject, images: Sequence[str]) -> Images:
@@ -111,16 +106,9 @@ class _Photos:
     prepare: Any
 
     def __call__(self, image: str) -> tuple[Tensor, np.ndarray, str]:
-        from PIL import Image, UnidentifiedImageError
+        from ..zoo import read_photo
 
-        try:
-            with Image.open(image) as file:
-                photo = file.convert("RGB")
-        except UnidentifiedImageError:
-            raise ValueError(f"{image} is not an image that Pillow can read") from None
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"{image}: {error}") from None
-        x = self.prepare(photo)
+        x = self.prepare(read_photo(Path(image)))
         std, mean = np.array(self.prepare.std), np.array(self.prepare.mean)
         picture = np.clip(x.array.transpose(1, 2, 0) * std + mean, 0, 1)
         return x.unsqueeze(0), picture, Path(image).name
