@@ -98,6 +98,28 @@ def execute(
     return {name: records[name] for name in experiment.runs}
 
 
+def conduct(
+    experiment: Experiment,
+    out: Path,
+    progress: Progress,
+    figure: Figure,
+    draw: Callable[[Figure, Mapping[str, Record]], None],
+    table: Callable[[Mapping[str, Record]], str],
+) -> str | None:
+    """Execute, then write the figure and the table, named as the experiment; return the table.
+
+    None if it was stopped: the same call continues.
+    """
+    records = execute(experiment, out, progress)
+    if records is None:
+        return None
+    draw(figure, records)
+    write_figure(out / f"{experiment.name}.png", figure)
+    report = table(records)
+    write_text(out / f"{experiment.name}.md", report + "\n")
+    return report
+
+
 def settings(options: Options) -> dict[str, Any]:
     """What is recorded of a run's options, as JSON would give it back."""
     kept = {k: v for k, v in asdict(options).items() if k not in UNRECORDED}

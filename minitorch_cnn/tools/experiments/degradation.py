@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .common import Experiment, Progress, Record, execute, new_figure, write_figure, write_text
+from .common import Experiment, Progress, Record, conduct, new_figure
 from .residual import find_data, iterations, last, options, test_errors, train_errors
 
 DEPTHS = (20, 32, 44, 56)
@@ -62,15 +62,7 @@ def run(experiment: Experiment, out: Path, progress: Progress) -> str | None:
 
     None if it was stopped: the same call continues.
     """
-    figure = new_figure(9, 3.6)
-    records = execute(experiment, out, progress)
-    if records is None:
-        return None
-    draw(figure, records)
-    write_figure(out / "degradation.png", figure)
-    report = table(records)
-    write_text(out / "degradation.md", report + "\n")
-    return report
+    return conduct(experiment, out, progress, new_figure(9, 3.6), draw, table)
 
 
 def depths_of(records: Mapping[str, Record]) -> list[int]:

@@ -24,7 +24,7 @@ from ... import nn
 from ...nn import functional as F
 from .. import training
 from ..training import Run
-from .common import Experiment, Progress, Record, execute, new_figure, write_figure, write_text
+from .common import Experiment, Progress, Record, conduct, new_figure
 from .residual import find_data, iterations, last, options, test_errors, train_errors
 
 Norms = dict[str, list[float]]
@@ -96,15 +96,7 @@ def run(experiment: Experiment, out: Path, progress: Progress) -> str | None:
 
     None if it was stopped: the same call continues.
     """
-    figure = new_figure(12, 7)
-    records = execute(experiment, out, progress)
-    if records is None:
-        return None
-    draw(figure, records)
-    write_figure(out / "identity.png", figure)
-    report = table(records)
-    write_text(out / "identity.md", report + "\n")
-    return report
+    return conduct(experiment, out, progress, new_figure(12, 7), draw, table)
 
 
 def observe(run: Run) -> dict[str, Any]:
