@@ -361,10 +361,10 @@ class Tensor:
         The counts are of the one true reference and of the argument itself.
         """
         return sys.getrefcount(self.array) == 2 and (
-            self.array.base is None
+            _is_own(self.array.base)
             or (
                 type(self.array.base) is type(self.array)
-                and self.array.base.base is None
+                and _is_own(self.array.base.base)
                 and sys.getrefcount(self.array.base) == 2
             )
         )
@@ -486,6 +486,11 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     apply.is_op = True  # type: ignore[attr-defined]
     return apply
+
+
+def _is_own(base: Any) -> bool:
+    """Whether an array with this base is the only owner of its memory."""
+    return base is None or getattr(base, "exclusive", False)
 
 
 def as_array(y: Any) -> Array:

@@ -1,0 +1,123 @@
+"""Memory for results: given back to a pool, not to the operating system.
+
+A training step asks for the same sizes again and again. Fresh memory comes as pages that the system
+clears one by one when they are first touched (about 0.25 microseconds per 4 KiB, as long as a
+kernel takes to compute on them); memory that was used before has its pages already. So what an
+array held goes to a pool when the array is gone, and the next array of that size takes it.
+
+The pool never makes the process larger: what is in use and what is kept together stay below the
+most that was ever in use at once (rounded up to the size classes). ``release`` lets everything go;
+``MINITORCH_CNN_POOL=0`` switches the pool off.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+SMALLEST = 1 << 18  # bytes; what is below, the C library reuses by itself
+ALIGNMENT = 64  # a cache line, and the widest vector
+
+
+class Block:
+    """Memory of one array, which is its only owner: with the array gone, it returns to the pool."""
+
+    # Nobody but the one array whose base this is can see its memory.
+    exclusive = True
+    __slots__ = ("__array_interface__", "pool", "raw")
+
+    def __init__(self, pool: Pool, raw: Any, shape: tuple[int, ...], dtype: Any) -> None:
+        self.pool = pool
+        self.raw = raw
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": dtype.str,
+            "data": (-(-raw.ctypes.data // ALIGNMENT) * ALIGNMENT, False),
+        }
+
+    def __del__(self) -> None:
+        self.pool.take_back(self.raw)
+
+
+class Pool:
+    """Free memory by size class, and how much of it there may be."""
+
+    def __init__(self) -> None:
+        self.free: dict[int, list[Any]] = {}
+        self.in_use = self.kept = self.most = 0
+        # Re-entrant: an array may be collected, and so come back, while another one is asked for.
+        self.lock = threading.RLock()
+
+    def empty(self, shape: tuple[int, ...], dtype: Any, nbytes: int) -> Any:
+        """An uninitialised array of ``nbytes`` > 0 bytes, aligned to cache lines."""
+        size = size_class(nbytes + ALIGNMENT)
+        with self.lock:
+            same = self.free.get(size)
+            raw = same.pop() if same else None
+            if raw is not None:
+                self.kept -= size
+            self.in_use += size
+            self.most = max(self.most, self.in_use)
+            self._shrink()
+        if raw is None:
+            try:
+                raw = np.empty(size, np.uint8)
+            except MemoryError:
+                self.forget(size)
+                raise
+        return np.asarray(Block(self, raw, shape, dtype))
+
+    def take_back(self, raw: Any) -> None:
+        """Keep the memory of an array that is gone, as far as there is room."""
+        with self.lock:
+            self.in_use -= raw.size
+            self.free.setdefault(raw.size, []).append(raw)
+            self.kept += raw.size
+
+    def forget(self, size: int) -> None:
+        """Memory that was asked for did not come: let go of what is kept."""
+        with self.lock:
+            self.in_use -= size
+        self.release()
+
+    def release(self) -> None:
+        """Give all memory that no array uses back to the system."""
+        with self.lock:
+            self.free.clear()
+            self.kept = 0
+            self.most = self.in_use
+
+    def _shrink(self) -> None:
+        while self.kept and self.in_use + self.kept > self.most:
+            size = max(size for size, arrays in self.free.items() if arrays)
+            self.free[size].pop()
+            self.kept -= size
+
+
+def size_class(nbytes: int) -> int:
+    """``nbytes`` rounded up to three significant bits: at most an eighth is wasted."""
+    step = 1 << max(nbytes.bit_length() - 4, 0)
+    return -(-nbytes // step) * step
+
+
+pool: Pool | None = None if os.environ.get("MINITORCH_CNN_POOL") == "0" else Pool()
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """``np.empty(shape, dtype)``, from the pool if it is large."""
+    nbytes = dtype.itemsize
+    for n in shape:
+        nbytes *= n
+    if pool is None or nbytes < SMALLEST or dtype.hasobject:
+        return np.empty(shape, dtype)
+    return pool.empty(tuple(map(int, shape)), dtype, nbytes)
+
+
+def release() -> None:
+    """Give the memory that the pool keeps for later arrays back to the system."""
+    if pool is not None:
+        pool.release()
