@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         gemm,
         im2col,
         norm,
+        optimizer,
         pool,
         reference,
         resample,
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col", "norm", "pool",
-    "reference", "resample", "scalar", "softmax",
+    "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col", "norm",
+    "optimizer", "pool", "reference", "resample", "scalar", "softmax",
 ]  # fmt: skip
 
 

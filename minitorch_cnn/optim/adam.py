@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from .. import kernels
 from ..tensor import Tensor
 from .optimizer import (
     Group,
     Optimizer,
     Params,
-    blocks,
     check_options,
     check_range,
-    direction,
     scalar,
     step_counter,
     zeros_like,
@@ -34,7 +31,8 @@ class Adam(Optimizer):
     ``decoupled_weight_decay=True`` shrinks p by ``1 - lr * weight_decay`` instead (AdamW).
     ``lr`` may be a one-element Tensor. ``foreach``, ``fused`` and ``capturable`` are accepted and
     have no effect; ``differentiable=True`` is refused. Errors: ValueError for a negative lr, eps or
-    weight_decay and for a beta outside [0, 1). Memory: two arrays like p (three with amsgrad).
+    weight_decay and for a beta outside [0, 1). Memory: two arrays like p (three with amsgrad), each
+    passed through once.
     """
 
     def __init__(
@@ -84,25 +82,22 @@ class Adam(Optimizer):
         lr, eps, decay = (scalar(group[name]) for name in ("lr", "eps", "weight_decay"))
         beta1, beta2 = (scalar(beta) for beta in group["betas"])
         decoupled, amsgrad = group["decoupled_weight_decay"], group["amsgrad"]
-        step_size = lr / (1 - beta1**t)
-        root_correction = math.sqrt(1 - beta2**t)
-
         arrays = [p.array, p.grad.array, state["exp_avg"].array, state["exp_avg_sq"].array]
         if amsgrad:
             arrays.append(state["max_exp_avg_sq"].array)
-        for w, g, m, v, *largest, t1, t2 in blocks(*arrays, scratch=2):
-            if decoupled:
-                w *= 1 - lr * decay
-            d = direction(w, g, 0.0 if decoupled else decay, group["maximize"], out=t1)
-            m += np.multiply(np.subtract(d, m, out=t2), 1 - beta1, out=t2)
-            v *= beta2
-            v += np.multiply(np.multiply(d, d, out=t2), 1 - beta2, out=t2)
-            if amsgrad:
-                v = np.maximum(largest[0], v, out=largest[0])
-            np.sqrt(v, out=t2)
-            t2 /= root_correction
-            t2 += eps
-            w -= np.divide(np.multiply(m, step_size, out=t1), t2, out=t1)
+        kernels.optimizer.update(
+            kernels.optimizer.amsgrad if amsgrad else kernels.optimizer.adam,
+            arrays,
+            lr / (1 - beta1**t),
+            1 - lr * decay if decoupled else 1.0,
+            0.0 if decoupled else decay,
+            -1.0 if group["maximize"] else 1.0,
+            1 - beta1,
+            beta2,
+            1 - beta2,
+            eps,
+            math.sqrt(1 - beta2**t),
+        )
 
 
 class AdamW(Adam):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from .. import kernels
 from ..tensor import Tensor
 from .optimizer import (
     Group,
     Optimizer,
     Params,
-    blocks,
     check_options,
     check_range,
-    direction,
     scalar,
     zeros_like,
 )
@@ -65,23 +62,16 @@ class SGD(Optimizer):
         assert p.grad is not None
         lr, decay = scalar(group["lr"]), scalar(group["weight_decay"])
         momentum, dampening = scalar(group["momentum"]), scalar(group["dampening"])
-        arrays = [p.array, p.grad.array]
-        first = False
-        if momentum:
-            state = self.state[p]
-            first = state.get("momentum_buffer") is None
-            if first:
-                state["momentum_buffer"] = zeros_like(p)
-            arrays.append(state["momentum_buffer"].array)
-
-        for w, g, *buffer, t, u in blocks(*arrays, scratch=2):
-            d = direction(w, g, decay, group["maximize"], out=t)
-            if momentum:
-                b = buffer[0]
-                if first:
-                    b[...] = d
-                else:
-                    b *= momentum
-                    b += np.multiply(d, 1.0 - dampening, out=u) if dampening else d
-                d = np.add(np.multiply(b, momentum, out=u), d, out=u) if group["nesterov"] else b
-            w -= np.multiply(d, lr, out=u)
+        sign = -1.0 if group["maximize"] else 1.0
+        step = kernels.optimizer
+        if not momentum:
+            step.update(step.sgd, (p.array, p.grad.array), lr, decay, sign)
+            return
+        state = self.state[p]
+        rest = 1.0 - dampening
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"], rest = zeros_like(p), 1.0
+        arrays = (p.array, p.grad.array, state["momentum_buffer"].array)
+        step.update(
+            step.sgd_momentum, arrays, lr, decay, sign, momentum, rest, group["nesterov"]
+        )

@@ -1,0 +1,145 @@
+"""One step of an optimizer: every array of a parameter passes through memory once.
+
+w are the weights and g = dL/dw; b, m, v and ``largest`` are what the optimizer remembers of them,
+all flat and of one length, and changed in place (except g). Numbers are of the arrays' type:
+``sign`` is -1 to maximise, ``decay`` the factor of w that is added to g, both 1 and 0 otherwise.
+Written as separate NumPy steps (the twins), the same update reads and writes its arrays three to
+five times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, contiguous
+from .jit import Kernel, inline, kernel, prange
+
+
+def _direction(w: Array, g: Array, sign: float, decay: float) -> Array:
+    return sign * g + decay * w if decay else sign * g
+
+
+@inline(forceinline=True)
+def _descend(w: Any, g: Any, sign: Any, decay: Any) -> Any:
+    """sign g + decay w; without decay an infinite w does not count."""
+    return sign * g + decay * w if decay != 0 else sign * g
+
+
+def _sgd_numpy(w: Array, g: Array, lr: float, decay: float, sign: float) -> None:
+    w -= lr * _direction(w, g, sign, decay)
+
+
+@kernel(numpy=_sgd_numpy)
+def sgd(w: Array, g: Array, lr: float, decay: float, sign: float) -> None:
+    """w -= lr d, with d = sign g + decay w."""
+    for i in prange(w.size):
+        w[i] -= lr * _descend(w[i], g[i], sign, decay)
+
+
+def _sgd_momentum_numpy(
+    w: Array, g: Array, b: Array, lr: float, decay: float, sign: float, momentum: float,
+    rest: float, ahead: float,
+) -> None:  # fmt: skip
+    d = _direction(w, g, sign, decay)
+    b *= momentum
+    b += rest * d
+    w -= lr * (d + momentum * b if ahead else b)
+
+
+@kernel(numpy=_sgd_momentum_numpy)
+def sgd_momentum(
+    w: Array, g: Array, b: Array, lr: float, decay: float, sign: float, momentum: float,
+    rest: float, ahead: float,
+) -> None:  # fmt: skip
+    """b = momentum b + rest d, then w -= lr b; with ``ahead`` (Nesterov) w -= lr (d + momentum b).
+
+    rest = 1 - dampening, and 1 at the first step, when b is 0.
+    """
+    for i in prange(w.size):
+        d = _descend(w[i], g[i], sign, decay)
+        v = momentum * b[i] + rest * d
+        b[i] = v
+        w[i] -= lr * (d + momentum * v if ahead != 0 else v)
+
+
+def _adam_numpy(
+    w: Array, g: Array, m: Array, v: Array, lr: float, shrink: float, decay: float, sign: float,
+    rest1: float, beta2: float, rest2: float, eps: float, root: float,
+) -> None:  # fmt: skip
+    w *= shrink
+    d = _direction(w, g, sign, decay)
+    m += rest1 * (d - m)
+    v *= beta2
+    v += rest2 * d * d
+    w -= lr * m / (np.sqrt(v) / root + eps)
+
+
+@kernel(numpy=_adam_numpy)
+def adam(
+    w: Array, g: Array, m: Array, v: Array, lr: float, shrink: float, decay: float, sign: float,
+    rest1: float, beta2: float, rest2: float, eps: float, root: float,
+) -> None:  # fmt: skip
+    """m += rest1 (d - m), v = beta2 v + rest2 d^2, then w -= lr m / (sqrt(v) / root + eps).
+
+    rest1 = 1 - beta1, rest2 = 1 - beta2; lr is already divided by 1 - beta1^t, and root is
+    sqrt(1 - beta2^t). w is multiplied by ``shrink`` before (1, or AdamW's 1 - lr decay).
+    """
+    for i in prange(w.size):
+        old = w[i] * shrink
+        d = _descend(old, g[i], sign, decay)
+        mean = m[i] + rest1 * (d - m[i])
+        square = beta2 * v[i] + rest2 * d * d
+        m[i] = mean
+        v[i] = square
+        w[i] = old - lr * mean / (np.sqrt(square) / root + eps)
+
+
+def _amsgrad_numpy(
+    w: Array, g: Array, m: Array, v: Array, largest: Array, lr: float, shrink: float, decay: float,
+    sign: float, rest1: float, beta2: float, rest2: float, eps: float, root: float,
+) -> None:  # fmt: skip
+    w *= shrink
+    d = _direction(w, g, sign, decay)
+    m += rest1 * (d - m)
+    v *= beta2
+    v += rest2 * d * d
+    np.maximum(largest, v, out=largest)
+    w -= lr * m / (np.sqrt(largest) / root + eps)
+
+
+@kernel(numpy=_amsgrad_numpy)
+def amsgrad(
+    w: Array, g: Array, m: Array, v: Array, largest: Array, lr: float, shrink: float, decay: float,
+    sign: float, rest1: float, beta2: float, rest2: float, eps: float, root: float,
+) -> None:  # fmt: skip
+    """:func:`adam` that divides by the root of the largest v so far (NaN counts as largest)."""
+    for i in prange(w.size):
+        old = w[i] * shrink
+        d = _descend(old, g[i], sign, decay)
+        mean = m[i] + rest1 * (d - m[i])
+        square = beta2 * v[i] + rest2 * d * d
+        top = largest[i] if largest[i] >= square or largest[i] != largest[i] else square
+        m[i] = mean
+        v[i] = square
+        largest[i] = top
+        w[i] = old - lr * mean / (np.sqrt(top) / root + eps)
+
+
+def update(k: Kernel, arrays: Sequence[Array], *numbers: float) -> None:
+    """``k(*arrays, *numbers)`` on arrays w, g, ... of any shape and layout; g is only read.
+
+    float16 is NumPy's work.
+    """
+    g = arrays[1]
+    T = g.dtype.type
+    if g.dtype.itemsize == 2:
+        k.numpy(*arrays, *map(T, numbers))
+    elif g.size:
+        plain = [contiguous(a) for a in arrays]
+        k(*[a.reshape(-1) for a in plain], *map(T, numbers))
+        for a, p in zip(arrays, plain):
+            if p is not a and a is not g:
+                a[...] = p
