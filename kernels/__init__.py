@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         reference,
         resample,
         scalar,
+        simd,
         softmax,
+        winograd,
     )
 
 __all__ = [
     "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col", "norm",
-    "optimizer", "pool", "reference", "resample", "scalar", "softmax",
+    "optimizer", "pool", "reference", "resample", "scalar", "simd", "softmax", "winograd",
 ]  # fmt: skip
 
 

@@ -1,0 +1,95 @@
+"""Whole vectors as values: what a loop over 4, 8 or 16 neighbours is meant to become.
+
+    v = load(a, i)          a[i : i + lanes]
+    store(a, i, 4 * v - w)  arithmetic is element by element, as with NumPy's arrays
+    transpose(...)          a square of numbers, rows become columns
+    product(...)            a block of a matrix product, its sums held in registers
+
+The compiler turns a plain loop into vectors only where it can prove that the arrays do not overlap;
+with the dozens of rows that a transform of Winograd's reads and writes, it gives up. So Numba is
+taught a type, Vector, that *is* a register (LLVM's ``<16 x float>``), and the kernels say what they
+mean. Without the compiler, a vector is a short NumPy array.
+
+A vector is as wide as the CPU's: 16 float32 with AVX-512, 8 with AVX, else 4; half as many float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import Array
+from .jit import numba
+from .microkernel import VECTOR_BYTES
+
+COMPILED = numba is not None and not numba.config.DISABLE_JIT
+# Sums of a product are held in registers: 12 x 2 vectors of AVX-512's 32 registers, 6 x 2 of 16.
+TALL = 12 if VECTOR_BYTES == 64 else 6
+LOW = TALL * 2 // 3
+WIDE = 2  # vectors
+
+
+def _load(a: Array, i: int) -> Array:
+    """The vector a[i : i + lanes]."""
+    return a[i : i + VECTOR_BYTES // a.itemsize].copy()
+
+
+def _store(a: Array, i: int, v: Array) -> None:
+    """a[i : i + lanes] = v."""
+    a[i : i + len(v)] = v
+
+
+def _at_least(v: Array, least: float) -> Array:
+    """The larger of each number of v and ``least``; NaN stays."""
+    return np.maximum(v, v.dtype.type(least))
+
+
+def _transpose(
+    source: Array, s: int, s_row: int, rows: int, to: Array, t: int, t_row: int, columns: int
+) -> None:
+    """to[t + j t_row + i] = source[s + i s_row + j] for a square of one vector's width.
+
+    All of each source row is read, and all of each row of ``to`` is written, but only ``rows`` of
+    the former and ``columns`` of the latter exist: beyond, the last one is read again; and what
+    would be written is not.
+    """
+    lanes = VECTOR_BYTES // source.itemsize
+    square = [source[s + i * s_row :][:lanes] for i in range(rows)]
+    square += [square[-1]] * (lanes - rows)
+    for j, row in enumerate(np.array(square).T[:columns]):
+        to[t + j * t_row :][:lanes] = row
+
+
+def _product(rows: int, wide: int) -> Any:
+    """A block of ``rows`` rows and ``wide`` vectors."""
+
+    def product(
+        a: Array, p: int, a_row: int, a_step: int, b: Array, q: int, b_row: int, depth: int,
+        to: Array, t: int, to_row: int, more: bool,
+    ) -> None:  # fmt: skip
+        """to[t + i to_row + j] (+)= sum over k < depth of a[p + i a_row + k a_step] *
+        b[q + k b_row + j], for i < rows, and j < wide vectors; added to what is there if more."""
+        n = wide * VECTOR_BYTES // a.itemsize
+        for i in range(rows):
+            total = to[t + i * to_row :][:n]
+            if not more:
+                total[...] = 0
+            for k in range(depth):
+                total += a[p + i * a_row + k * a_step] * b[q + k * b_row :][:n]
+
+    return product
+
+
+load: Any
+store: Any
+at_least: Any
+transpose: Any
+load, store, at_least, transpose = _load, _store, _at_least, _transpose
+product = _product
+if COMPILED:
+    from . import simd_llvm
+
+    load, store, at_least = simd_llvm.load, simd_llvm.store, simd_llvm.at_least
+    transpose, product = simd_llvm.transpose, simd_llvm.product
+tall_product, low_product = product(TALL, WIDE), product(LOW, WIDE)

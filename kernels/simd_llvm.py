@@ -1,0 +1,253 @@
+"""What ``simd`` has, for the compiler: each function writes LLVM's intermediate representation."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+from .microkernel import VECTOR_BYTES
+
+
+class Vector(types.Type):
+    """A vector of float32 or float64."""
+
+    def __init__(self, number: Any) -> None:
+        self.number = number
+        self.lanes = VECTOR_BYTES // (number.bitwidth // 8)
+        super().__init__(name=f"Vector({number} x {self.lanes})")
+
+
+def _llvm_type(kind: Any) -> Any:
+    number = ir.FloatType() if kind.number is types.float32 else ir.DoubleType()
+    return ir.VectorType(number, kind.lanes)
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):
+    """A Vector is one LLVM vector, and so lives in a register."""
+
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _llvm_type(kind))  # type: ignore[no-untyped-call]
+
+
+def _everywhere(builder: Any, kind: Any, value: Any) -> Any:
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(first, nothing, zeros)
+
+
+def _teach_operator(symbol: Any, instruction: str) -> None:
+    class Template(AbstractTemplate):
+        def generic(self, args: Any, keywords: Any) -> Any:
+            vector = next((a for a in args if isinstance(a, Vector)), None)
+            if vector is not None and len(args) == 2:
+                # A number takes part as a vector of its copies.
+                return signature(  # type: ignore[no-untyped-call]
+                    vector, *(a if a is vector else vector.number for a in args)
+                )
+            return None
+
+    infer_global(symbol)(Template)  # type: ignore[no-untyped-call]
+
+    def lower(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = _llvm_type(signature.return_type)
+        x, y = (
+            value if isinstance(a, Vector) else _everywhere(builder, kind, value)
+            for a, value in zip(signature.args, args)
+        )
+        return getattr(builder, instruction)(x, y, flags=("contract",))
+
+    for pair in (Vector, Vector), (types.Float, Vector), (Vector, types.Float):
+        lower_builtin(symbol, *pair)(lower)  # type: ignore[no-untyped-call]
+
+
+for symbol, instruction in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),
+):  # fmt: skip
+    _teach_operator(symbol, instruction)
+
+
+def _data(target: Any, builder: Any, kind: Any, array: Any) -> Any:
+    return target.make_array(kind)(target, builder, array).data
+
+
+def _place(builder: Any, base: Any, at: Any, kind: Any) -> Any:
+    return builder.bitcast(builder.gep(base, [at]), kind.as_pointer())
+
+
+def _aligned(instruction: Any, kind: Any) -> Any:  # to a number, not to a vector
+    instruction.align = 4 if isinstance(kind.element, ir.FloatType) else 8
+    return instruction
+
+
+@intrinsic
+def load(context: Any, a: Any, i: Any) -> Any:
+    """a[i : i + lanes]."""
+    vector = Vector(a.dtype)
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = _llvm_type(vector)
+        base = _data(target, builder, signature.args[0], arguments[0])
+        return _aligned(builder.load(_place(builder, base, arguments[1], kind)), kind)
+
+    return vector(a, types.intp), write
+
+
+@intrinsic
+def store(context: Any, a: Any, i: Any, v: Any) -> Any:
+    """a[i : i + lanes] = v."""
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = _llvm_type(v)
+        base = _data(target, builder, signature.args[0], arguments[0])
+        _aligned(builder.store(arguments[2], _place(builder, base, arguments[1], kind)), kind)
+        return target.get_dummy_value()
+
+    return types.void(a, types.intp, v), write
+
+
+@intrinsic
+def at_least(context: Any, v: Any, least: Any) -> Any:
+    """The larger of each number of v and ``least``; NaN stays."""
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        least = _everywhere(builder, _llvm_type(v), arguments[1])
+        less = builder.fcmp_ordered("<", arguments[0], least)  # "ordered": not if NaN
+        return builder.select(less, least, arguments[0])
+
+    return v(v, v.number), write
+
+
+@intrinsic
+def transpose(
+    context: Any, source: Any, s: Any, s_row: Any, rows: Any, to: Any, t: Any, t_row: Any,
+    columns: Any,
+) -> Any:  # fmt: skip
+    """A square of numbers, all of it in registers."""
+    n = types.intp
+    vector = Vector(source.dtype)
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = _llvm_type(vector)
+        lanes = vector.lanes
+        source, s, s_row, rows, to, t, t_row, columns = arguments
+        source = _data(target, builder, signature.args[0], source)
+        to = _data(target, builder, signature.args[4], to)
+
+        def row(start: Any, step: Any, i: int, count: Any) -> Any:
+            index = s.type(i)
+            last = builder.sub(count, s.type(1))
+            index = builder.select(builder.icmp_signed("<", index, last), index, last)
+            return builder.add(start, builder.mul(index, step))
+
+        vectors = [
+            _aligned(builder.load(_place(builder, source, row(s, s_row, i, rows), kind)), kind)
+            for i in range(lanes)
+        ]
+        half = lanes // 2
+        picks = ir.VectorType(ir.IntType(32), lanes)
+        first, second = (
+            ir.Constant(picks, [h + i // 2 + i % 2 * lanes for i in range(lanes)])
+            for h in (0, half)
+        )
+        # Interleaving row i with row i + half, for all i, moves every number's position,
+        # seen as the bits of (row, column), round by one bit; log2(lanes) times exchange
+        # row and column.
+        for _ in range(lanes.bit_length() - 1):
+            vectors = [
+                builder.shuffle_vector(vectors[i], vectors[i + half], pick)
+                for i in range(half)
+                for pick in (first, second)
+            ]
+        # From the last row down: a row beyond the last is overwritten by it.
+        for j in reversed(range(lanes)):
+            to_place = _place(builder, to, row(t, t_row, j, columns), kind)
+            _aligned(builder.store(vectors[j], to_place), kind)
+        return target.get_dummy_value()
+
+    return types.void(source, n, n, n, to, n, n, n), write
+
+
+def product(rows: int, wide: int) -> Any:
+    """The product for blocks of ``rows`` rows and ``wide`` vectors."""
+
+    def typed(
+        context: Any, a: Any, p: Any, a_row: Any, a_step: Any, b: Any, q: Any, b_row: Any,
+        depth: Any, to: Any, t: Any, to_row: Any, more: Any,
+    ) -> Any:  # fmt: skip
+        n = types.intp
+        vector = Vector(a.dtype)
+
+        def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = _llvm_type(vector)
+            a, p, a_row, a_step, b, q, b_row, depth, to, t, to_row, more = arguments
+            a, b, to = (
+                _data(target, builder, signature.args[i], value)
+                for i, value in ((0, a), (4, b), (8, to))
+            )
+            fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+                builder.module,
+                ir.FunctionType(kind, [kind] * 3),
+                f"llvm.fma.v{vector.lanes}{kind.element.intrinsic_name}",
+            )
+            integer = p.type
+            tile = [(i, v) for i in range(rows) for v in range(wide)]
+            nothing = ir.Constant(kind, [0] * vector.lanes)
+            starts = [builder.add(p, builder.mul(integer(i), a_row)) for i in range(rows)]
+
+            def to_place(i: int, v: int) -> Any:
+                at = builder.add(t, builder.mul(integer(i), to_row))
+                at = builder.add(at, integer(v * vector.lanes))
+                return _place(builder, to, at, kind)
+
+            entry = builder.block
+            there = builder.append_basic_block("there")
+            loop = builder.append_basic_block("over_k")
+            after = builder.append_basic_block("after")
+            builder.cbranch(more, there, loop)
+            builder.position_at_end(there)
+            before = [_aligned(builder.load(to_place(i, v)), kind) for i, v in tile]
+            builder.branch(loop)
+
+            builder.position_at_end(loop)
+            k, at_a, at_b = (builder.phi(integer) for _ in range(3))
+            sums = [builder.phi(kind) for _ in tile]
+            columns = []
+            for v in range(wide):
+                at = builder.add(at_b, integer(v * vector.lanes))
+                columns.append(_aligned(builder.load(_place(builder, b, at, kind)), kind))
+            factors = [
+                _everywhere(builder, kind, builder.load(builder.gep(a, [builder.add(at_a, start)])))
+                for start in starts
+            ]
+            totals = [
+                builder.call(fma, [factors[i], columns[v], total])
+                for (i, v), total in zip(tile, sums)
+            ]
+            for phi, start, step in (
+                (k, integer(0), integer(1)), (at_a, integer(0), a_step), (at_b, q, b_row),
+            ):  # fmt: skip
+                phi.add_incoming(start, entry)
+                phi.add_incoming(start, there)
+                phi.add_incoming(builder.add(phi, step), loop)
+            for phi, start, total in zip(sums, before, totals):
+                phi.add_incoming(nothing, entry)
+                phi.add_incoming(start, there)
+                phi.add_incoming(total, loop)
+            following = builder.add(k, integer(1))
+            builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+
+            builder.position_at_end(after)
+            for (i, v), total in zip(tile, totals):
+                _aligned(builder.store(total, to_place(i, v)), kind)
+            return target.get_dummy_value()
+
+        return types.void(a, n, n, n, b, n, n, n, to, n, n, types.boolean), write
+
+    return intrinsic(typed)

@@ -1,0 +1,146 @@
+"""Winograd's convolution against PyTorch in float64, and against its own stated error bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minitorch_cnn.kernels import backend, winograd
+
+from ..strategies import make_array
+from .common import BACKENDS, assert_same_bits_at_any_thread_count, interpreted, using
+
+TILES = (2, 4)
+
+
+def expected(x: Any, weight: Any, gy: Any, padding: Any) -> list[Any]:
+    """y without bias, gx, gw in float64."""
+    double = [torch.from_numpy(a).double() for a in (gy, x, weight)]
+    y = torch.nn.functional.conv2d(double[1], double[2], padding=padding)
+    gradients = torch.ops.aten.convolution_backward(
+        *double, None, (1, 1), padding, (1, 1), False, (0, 0), 1, (True, True, False)
+    )
+    return [a.numpy() for a in (y, *gradients[:2])]
+
+
+def assert_close(ours: Any, theirs: Any, terms: int, tile: int) -> None:
+    assert ours.shape == theirs.shape
+    if ours.size:
+        bound = winograd.error_bound(terms, tile, ours.dtype) * max(np.abs(theirs).max(), 1e-30)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=bound)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[Any, ...]:
+    """x, weight, bias, gy and padding."""
+    PH, PW = padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    H, W = (draw(st.integers(max(1, 3 - 2 * p), 11)) for p in padding)
+    N, C, F = draw(st.integers(0, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    dtype, seed = draw(st.sampled_from([np.float32, np.float64])), draw(st.integers(0, 999))
+    shapes = (N, C, H, W), (F, C, 3, 3), (F,), (N, F, H + 2 * PH - 2, W + 2 * PW - 2)
+    return *(make_array(s, "normal", seed + i, dtype) for i, s in enumerate(shapes)), padding
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(call=convolutions(), relu=st.booleans())
+def test_awkward_shapes(backend: str, tile: int, call: Any, relu: bool) -> None:
+    x, weight, bias, gy, padding = call
+    y, gx, _ = expected(x, weight, gy, padding)
+    y = y + bias[:, None, None]
+    with using(backend):
+        ours = winograd.forward(x, weight, padding, bias, tile, relu)
+        assert_close(ours, np.maximum(y, 0) if relu else y, 9 * x.shape[1], tile)
+        ours = winograd.grad_input(gy, weight, x.shape, padding, tile)
+        assert_close(ours, gx, 9 * len(weight), tile)
+
+
+# N, C, H, W, F, padding: each crosses some limit of the blocking.
+LARGE = {
+    "two slivers and a bit": (2, 70, 15, 13, 75, (1, 1)),
+    "many chunks": (5, 16, 57, 33, 32, (1, 0)),
+    "tiny maps": (37, 33, 2, 3, 40, (1, 1)),
+    "long rows": (1, 3, 5, 611, 5, (2, 1)),
+    "one tile": (1, 130, 4, 4, 8, (1, 1)),
+}
+
+
+def large(name: str, dtype: Any) -> tuple[Any, ...]:
+    N, C, H, W, F, (PH, PW) = LARGE[name]
+    shapes = (N, C, H, W), (F, C, 3, 3), (F,), (N, F, H + 2 * PH - 2, W + 2 * PW - 2)
+    return *(make_array(s, "normal", i, dtype) for i, s in enumerate(shapes)), (PH, PW)
+
+
+@pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_blocks(backend: str, tile: int, name: str, dtype: Any) -> None:
+    x, weight, bias, gy, padding = large(name, dtype)
+    y, gx, _ = expected(x, weight, gy, padding)
+    with using(backend):
+        ours = winograd.forward(x, weight, padding, bias, tile)
+        assert_close(ours, y + bias[:, None, None], 9 * x.shape[1], tile)
+        known = winograd.transform_weight(weight, tile)
+        np.testing.assert_array_equal(
+            winograd.forward(x, weight, padding, bias, tile, u=known), ours
+        )
+        ours = winograd.grad_input(gy, weight, x.shape, padding, tile)
+        assert_close(ours, gx, 9 * len(weight), tile)
+
+
+@pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("name", LARGE)
+def test_same_bits_at_any_thread_count(name: str, tile: int) -> None:
+    x, weight, bias, gy, padding = large(name, np.float32)
+    assert_same_bits_at_any_thread_count(
+        lambda: (
+            winograd.forward(x, weight, padding, bias, tile),
+            winograd.grad_input(gy, weight, x.shape, padding, tile),
+        )
+    )
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_the_matrices_are_the_convolution_of_one_row(tile: int) -> None:
+    B, G, A = winograd.matrices(tile)
+    rng = np.random.default_rng(0)
+    d, g = rng.standard_normal(tile + 2), rng.standard_normal(3)
+    np.testing.assert_allclose(A @ ((G @ g) * (B @ d)), np.correlate(d, g), rtol=1e-12)
+
+
+@pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("C", [16, 64, 256, 512])
+@pytest.mark.parametrize("mean", [0, 100])
+def test_error_bound(mean: int, C: int, tile: int) -> None:
+    rng = np.random.default_rng(C)
+    x = (rng.standard_normal((2, C, 12, 12)) + mean).astype(np.float32)
+    weight = rng.standard_normal((40, C, 3, 3)).astype(np.float32)
+    gy = rng.standard_normal((2, 40, 12, 12)).astype(np.float32)
+    if mean:
+        weight, gy = np.abs(weight), np.abs(gy)
+    y, gx, _ = expected(x, weight, gy, (1, 1))
+    assert_close(winograd.forward(x, weight, (1, 1), None, tile), y, 9 * C, tile)
+    assert_close(winograd.grad_input(gy, weight, x.shape, (1, 1), tile), gx, 9 * 40, tile)
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_nan_passes_relu(tile: int) -> None:
+    x = np.full((1, 1, 3, 3), np.nan, np.float32)
+    weight = np.ones((1, 1, 3, 3), np.float32)
+    assert np.isnan(winograd.forward(x, weight, (0, 0), None, tile, relu=True)).all()
+
+
+def test_workspace_is_what_is_said() -> None:
+    x_shape, weight_shape = (8, 512, 7, 7), (512, 512, 3, 3)
+    for tile in TILES:
+        said = winograd.workspace_bytes(x_shape, weight_shape, np.float32, (1, 1), tile)
+        assert 0 < said <= backend.get_num_threads() << 24
