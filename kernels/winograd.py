@@ -487,8 +487,12 @@ def workspace_bytes(
     return backend.get_num_threads() * _plan(N, C, OH, OW, tile, itemsize)[1] * itemsize
 
 
-def error_bound(terms: int, tile: int, dtype: Any = np.float32) -> float:
-    """The largest error to expect, relative to the largest result, of sums of ``terms`` products
-    (9 C for ``forward``): it grows as their square root.
+def error_bound(C: int, tile: int, dtype: Any = np.float32) -> float:
+    """The largest error that sums over C channels may have, relative to the largest, over all
+    outputs, of the sums of |weight * x|.
+
+    Measured, and doubled: all positive numbers come to within half of it where C is large, and
+    pixels among zeros where C is small. Of ordinary data, whose terms cancel, it is 6e-7 (T = 2)
+    and 3e-6 (T = 4) of the largest |y| with C = 256.
     """
-    return float((4 if tile == 2 else 16) * max(1, terms) ** 0.5 / 4 * np.finfo(dtype).eps)
+    return float(np.finfo(dtype).eps) * (4 + C**0.5 if tile == 2 else 24 + 2 * C**0.5)
