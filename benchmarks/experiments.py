@@ -14,11 +14,10 @@ import json
 import shutil
 from pathlib import Path
 
-import readme
-
+from minitorch_cnn.benchmarks import readme
 from minitorch_cnn.tools.experiments import bottleneck, common, degradation, identity, lecture
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 DOCS = HERE.parent / "docs" / "experiments.md"
 # What an experiment writes, and its name here.

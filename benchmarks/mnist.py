@@ -26,9 +26,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import readme
+from minitorch_cnn.benchmarks import readme
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 SLIDES = {"cnn": "98.46 %", "cnn-raw": "98.46 %", "inception": "98.66 %", "deeper": "(exercise)"}
 TITLES = {

@@ -8,7 +8,7 @@ from minitorch_cnn.tools.machine import processor
 
 __all__ = ["processor", "replace"]
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def replace(name: str, text: str, page: Path = README) -> None:

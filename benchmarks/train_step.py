@@ -1,142 +1,92 @@
-"""How long does one training step of the lecture's networks take, beside PyTorch on the CPU?
+"""How long does a training step take, and how much memory, beside PyTorch on the CPU?
 
-Same weights, same batch, same number of threads, one process; blocks of steps of the two sides
-alternate, so that a slow moment of the machine meets both. The gradients are compared first.
+Forward, loss, backward and SGD from equal weights on an equal batch; the gradients are compared
+first. Peak memory is that of a process of its own for each side, above what it held before the
+network; it trains a few steps, in which the loss must fall.
 
-    python benchmarks/train_step.py [--threads 1 2] [--models cnn inception deeper]
-
-Prints a table, writes results/train_step.json and the README's table. Needs PyTorch.
+    python benchmarks/train_step.py [--quick] [--threads 2,1] [--only ResNet-50] [--layouts]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import time
+import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import readme
-import torch as real_torch
 
-import minitorch_cnn as torch
-from minitorch_cnn import models
-from minitorch_cnn.nn import functional as F
-from minitorch_cnn.tools.twin import in_pytorch
+from minitorch_cnn.benchmarks import harness, networks
+from minitorch_cnn.benchmarks.harness import Case, Options, WrongResultError
+from minitorch_cnn.benchmarks.networks import NETWORKS, SIDES, Network
 
-RESULTS = Path(__file__).parent / "results"
-CLASSES = {"cnn": "CNN", "inception": "InceptionNet", "deeper": "DeeperCNN"}
+STEPS = 4  # in the process that counts memory
+# Of the norm of all gradients. Equal in exact arithmetic; in float32 rounding grows with each layer
+# on the way back, and a ReLU at zero may fall to either side.
+TOLERANCE = 0.02
 
 
-def steps(name: str, batch: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """One training step on each side, from equal weights on an equal batch."""
-    theirs = getattr(in_pytorch("lecture"), CLASSES[name])()
-    ours = models.get_model(name)
-    ours.load_state_dict(
-        {k: torch.from_numpy(v.numpy().copy()) for k, v in theirs.state_dict().items()}
+def case(network: Network, layouts: bool) -> Case:
+    modules = networks.pair(network)
+    if layouts and network.file != "lecture":  # their views need N, C, H, W
+        modules["pytorch channels_last"] = copy.deepcopy(modules["pytorch"])
+    steps: dict[str, Callable[[], Any]] = {}
+    for side, module in modules.items():
+        torch = networks.torch_of(side)
+        x, target = networks.batch(torch, network)
+        module, x = networks.in_layout(side, module, x)
+        steps[side] = networks.training_step(torch, network, module, x, target)
+    return Case(
+        steps,
+        references=tuple(side for side in steps if side != "ours"),
+        flops=6 * network.macs,  # two per multiply-add, forward and twice backward
+        facts={"network": network.name, "batch": network.batch, "input": network.input},
+        check=lambda: same_gradients(modules, steps),
     )
-    rng = np.random.default_rng(0)
-    x = rng.random((batch, 1, 28, 28), np.float32)
-    y = rng.integers(0, 10, batch)
-    our_sgd = torch.optim.SGD(ours.parameters(), lr=0.01, momentum=0.5)
-    their_sgd = real_torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.5)
-    our_x, our_y = torch.from_numpy(x), torch.from_numpy(y)
-    their_x, their_y = real_torch.from_numpy(x), real_torch.from_numpy(y)
-
-    def our_step() -> None:
-        our_sgd.zero_grad()
-        F.nll_loss(ours(our_x), our_y).backward()
-        our_sgd.step()
-
-    def their_step() -> None:
-        their_sgd.zero_grad()
-        real_torch.nn.functional.nll_loss(theirs(their_x), their_y).backward()
-        their_sgd.step()
-
-    our_step()
-    their_step()
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-3, atol=1e-5)
-    return our_step, their_step
 
 
-def milliseconds(step: Callable[[], Any], count: int) -> list[float]:
-    """Times of ``count`` steps; the first of a block, which wakes the thread pool, is dropped."""
-    times = []
-    for _ in range(count + 1):
-        started = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - started))
-    return times[1:]
+def same_gradients(modules: dict[str, Any], steps: dict[str, Callable[[], Any]]) -> None:
+    """One step of each side without dropout, whose random numbers differ."""
+    found = {}
+    for side, module in modules.items():
+        dropouts = [m for m in module.modules() if type(m).__name__.startswith("Dropout")]
+        for m in dropouts:
+            m.eval()
+        steps[side]()
+        found[side] = [harness.as_numpy(p.grad) for p in module.parameters()]
+        for m in dropouts:
+            m.train()
+    expected = found.pop("pytorch")
+    scale = np.sqrt(sum(float(np.square(g).sum()) for g in expected))
+    for side, grads in found.items():
+        squares = (float(np.square(a - b).sum()) for a, b in zip(grads, expected, strict=True))
+        error = np.sqrt(sum(squares)) / scale
+        if not error <= TOLERANCE:
+            raise WrongResultError(f"{side}: gradients are off by {error:.1e} of their length")
 
 
-def measure(name: str, batch: int, threads: int, blocks: int, count: int) -> dict[str, Any]:
-    torch.set_num_threads(threads)
-    real_torch.set_num_threads(threads)
-    our_step, their_step = steps(name, batch)
-    for step in (our_step, their_step):
-        milliseconds(step, 5)
-    ours, theirs, ratios = [], [], []
-    for _ in range(blocks):
-        a = statistics.median(milliseconds(our_step, count))
-        b = statistics.median(milliseconds(their_step, count))
-        ours.append(a)
-        theirs.append(b)
-        ratios.append(a / b)
-    ratios.sort()
-    return {
-        "model": name, "batch": batch, "threads": threads,
-        "ours_ms": statistics.median(ours), "pytorch_ms": statistics.median(theirs),
-        "ratio": statistics.median(ratios), "ratio_low": ratios[0], "ratio_high": ratios[-1],
-    }  # fmt: skip
+def memory(network: Network, threads: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"case": network.title, "network": network.name, "threads": threads}
+    for side in SIDES:
+        row[side] = networks.train_elsewhere(side, network, threads, STEPS)
+    ratio = row["ours"]["peak_bytes"] / row["pytorch"]["peak_bytes"]
+    told = (f"{side} {row[side]['peak_bytes'] / 1e6:.0f} MB, loss {row[side]['losses'][0]:.2f} to"
+            f" {row[side]['losses'][-1]:.2f}" for side in SIDES)  # fmt: skip
+    print(f"{network.title}: {'; '.join(told)}; ratio {ratio:.2f}", flush=True)
+    return row
 
 
-def table(result: dict[str, Any]) -> str:
-    lines = [
-        "| network | threads | ours, ms | PyTorch, ms | ratio (low..high) | our s per epoch |",
-        "|---|---|---|---|---|---|",
-    ]
-    for r in result["rows"]:
-        batches = -(-60_000 // r["batch"])
-        lines.append(
-            f"| {r['model']} | {r['threads']} | {r['ours_ms']:.1f} | {r['pytorch_ms']:.1f} |"
-            f" {r['ratio']:.2f} ({r['ratio_low']:.2f}..{r['ratio_high']:.2f}) |"
-            f" {r['ours_ms'] * batches / 1e3:.1f} |"
-        )
-    lines.append("")
-    lines.append(
-        "One training step, batch 64, interleaved with PyTorch in one process; below 1 is faster"
-        f" than PyTorch. {result['machine']}; `python benchmarks/train_step.py`."
-    )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=list(CLASSES), choices=list(CLASSES))
-    parser.add_argument("--threads", nargs="+", type=int, default=[2, 1])
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--blocks", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=10)
-    args = parser.parse_args()
-    rows = []
-    print("model      threads   ours ms  PyTorch ms  ratio (lowest..highest block)")
-    for threads in args.threads:
-        for name in args.models:
-            row = measure(name, args.batch_size, threads, args.blocks, args.steps)
-            rows.append(row)
-            print(
-                f"{name:10} {threads:7} {row['ours_ms']:9.2f} {row['pytorch_ms']:11.2f}"
-                f"  {row['ratio']:.2f} ({row['ratio_low']:.2f}..{row['ratio_high']:.2f})"
-            )
-    result = {"machine": readme.processor(), "rows": rows}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "train_step.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    readme.replace("train_step", table(result))
+def run(options: Options) -> harness.Results:
+    chosen = options.chosen([(n.title, lambda n=n: n) for n in NETWORKS])  # type: ignore[misc]
+    measured: Any = [build() for _, build in chosen][: 2 if options.quick else None]
+    cases = [(n.title, lambda n=n: case(n, options.layouts)) for n in measured]
+    results = harness.run("train_step", cases, options, harness.Plan(seconds=1.0, blocks=3))
+    results.set(complete=False)
+    for network in measured:
+        row = memory(network, options.threads[0])
+        results.set(memory=[*results.data.get("memory", []), row])
+    results.finish()
+    return results
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(__doc__, run)

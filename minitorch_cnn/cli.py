@@ -1,4 +1,4 @@
-"""``minitorch-cnn train | evaluate | predict | models | summary | doctor``."""
+"""``minitorch-cnn train | evaluate | predict | models | summary | bench | doctor``."""
 
 from __future__ import annotations
 
@@ -278,6 +278,37 @@ def summary(
             raise typer.BadParameter(f"--input {input!r}: write C,H,W, as in 1,28,28") from None
         size = (c, h, w)
     print(summarize(network, size, batch_size))
+
+
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="benchmarks, or all; none: lists what there is")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="seconds: shows that it works")] = False,
+    threads: Annotated[str | None, typer.Option(help="one after another (default: 2,1)")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for JSON files and figures")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="only cases whose label holds this; may be repeated")
+    ] = None,
+    layouts: Annotated[
+        bool, typer.Option("--layouts", help="time PyTorch with channels_last too")
+    ] = False,
+) -> None:
+    """Measure speed and memory beside PyTorch; results are compared before they are timed."""
+    from .benchmarks import harness, suite
+
+    if not names:
+        print(suite.listing())
+        return
+    options = harness.Options(
+        quick,
+        harness.default_threads() if threads is None else harness.parse_threads(threads),
+        out or harness.default_out(quick),
+        tuple(only or ()),
+        layouts,
+    )
+    raise typer.Exit(suite.run(names, options))
 
 
 @app.command()

@@ -45,10 +45,11 @@ def _source_files() -> set[str]:
             "budget.json",
             "emulator/*.[hc]*",
         ],
+        ROOT / "benchmarks": ["**/*.py"],
     }
     names = set()
     for top, globs in patterns.items():
-        prefix = "minitorch_cnn" if top == PACKAGE else "minitorch_cnn/kernels"
+        prefix = "minitorch_cnn" if top == PACKAGE else f"minitorch_cnn/{top.name}"
         for glob in globs:
             found = (path.relative_to(top).as_posix() for path in top.glob(glob))
             names |= {f"{prefix}/{name}" for name in found if "__pycache__" not in name}
@@ -62,7 +63,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ["pyproject.toml", "README.md", "LICENSE", "NOTICE"]:
         shutil.copy(ROOT / name, copy)
-    for name in ["minitorch_cnn", "kernels"]:
+    for name in ["minitorch_cnn", "kernels", "benchmarks"]:
         ignore = shutil.ignore_patterns("__pycache__", "*.nb[ci]")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignore)
     out = tmp_path_factory.mktemp("wheel")
