@@ -35,154 +35,18 @@ import numpy as np
 
 from . import backend
 from .backend import Array, contiguous, empty
-from .gemm import fill
 from .geometry import Pair
-from .im2col import valid, windows
+from .im2col import windows
 from .jit import inline, kernel, prange
 from .microkernel import VECTOR_BYTES
 from .simd import LOW, TALL, WIDE, at_least, load, low_product, store, tall_product, transpose
+from .winograd_tile import both_ways, data_pass, filter_pass, matrices, result_pass, tiles_of, turn
+from .winograd_weight import grad_weight
 
-P, Q = 3 / 4, 3 / 2  # the points of T = 4 are 0, P, -P, Q, -Q and infinity
-P2, Q2 = P * P, Q * Q
-# What makes the interpolation right: 1 / product of the differences to the other points.
-G0, GP, GQ = 1 / (P2 * Q2), 1 / (2 * P2 * (P2 - Q2)), 1 / (2 * Q2 * (Q2 - P2))
-
-
-def data_2(d0: Any, d1: Any, d2: Any, d3: Any) -> tuple[Any, ...]:
-    """B^T d for T = 2."""
-    return d0 - d2, d1 + d2, d2 - d1, d3 - d1
-
-
-def data_4(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> tuple[Any, ...]:
-    """B^T d for T = 4: each row is the product of (x - q) over all points q but one."""
-    p, q = d4 - Q2 * d2, d4 - P2 * d2
-    odd_p, odd_q = P * (d3 - Q2 * d1), Q * (d3 - P2 * d1)
-    first = P2 * Q2 * d0 - (P2 + Q2) * d2 + d4
-    last = P2 * Q2 * d1 - (P2 + Q2) * d3 + d5
-    return first, p + odd_p, p - odd_p, q + odd_q, q - odd_q, last
-
-
-def filter_2(g0: Any, g1: Any, g2: Any) -> tuple[Any, ...]:
-    """G g for T = 2."""
-    even, odd = 0.5 * (g0 + g2), 0.5 * g1
-    return g0, even + odd, even - odd, g2
-
-
-def filter_4(g0: Any, g1: Any, g2: Any) -> tuple[Any, ...]:
-    """G g for T = 4: the polynomial g at each point."""
-    even_p, odd_p = GP * g0 + (GP * P2) * g2, (GP * P) * g1
-    even_q, odd_q = GQ * g0 + (GQ * Q2) * g2, (GQ * Q) * g1
-    return G0 * g0, even_p + odd_p, even_p - odd_p, even_q + odd_q, even_q - odd_q, g2
-
-
-def result_2(m0: Any, m1: Any, m2: Any, m3: Any) -> tuple[Any, ...]:
-    """A^T m for T = 2."""
-    return m0 + m1 + m2, m1 - m2 + m3
-
-
-def result_4(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> tuple[Any, ...]:
-    """A^T m for T = 4: the sums of m times the powers 0..3 of each point."""
-    even_p, odd_p, even_q, odd_q = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-    return (
-        m0 + even_p + even_q,
-        P * odd_p + Q * odd_q,
-        P2 * even_p + Q2 * even_q,
-        (P2 * P) * odd_p + (Q2 * Q) * odd_q + m5,
-    )
-
-
-_data_2, _data_4 = inline(data_2), inline(data_4)
-_filter_2, _filter_4 = inline(filter_2), inline(filter_4)
-_result_2, _result_4 = inline(result_2), inline(result_4)
-
-
-def matrices(tile: int) -> tuple[Array, Array, Array]:
-    """B^T (T+2, T+2), G (T+2, 3), A^T (T, T+2)."""
-    size = tile + 2
-    data, taps, result = (data_2, filter_2, result_2) if tile == 2 else (data_4, filter_4, result_4)
-    B, G, A = data(*np.eye(size)), taps(*np.eye(3)), result(*np.eye(size))
-    return np.array(B), np.array(G), np.array(A)
-
-
-@inline
-def _turn(
-    source: Array, s: int, s_row: int, rows: int, to: Array, t: int, t_row: int, columns: int
-) -> None:
-    """``transpose``, also where it would read beyond the end of the source."""
-    lanes = VECTOR_BYTES // source.itemsize
-    if s + (rows - 1) * s_row + lanes <= source.size:
-        transpose(source, s, s_row, rows, to, t, t_row, columns)
-    else:
-        for i in range(lanes):
-            for j in range(columns):
-                to[t + j * t_row + i] = source[s + min(i, rows - 1) * s_row + j]
-
-
-@inline
-def _data_pass(tile: int, a: Array, s: int, step: int, to: Array, t: int, t_step: int) -> None:
-    """The vectors to[t + i t_step] = B^T of the vectors a[s + i step]."""
-    d0, d1, d2 = load(a, s), load(a, s + step), load(a, s + 2 * step)
-    d3 = load(a, s + 3 * step)
-    if tile == 2:
-        v0, v1, v2, v3 = _data_2(d0, d1, d2, d3)
-    else:
-        d4, d5 = load(a, s + 4 * step), load(a, s + 5 * step)
-        v0, v1, v2, v3, v4, v5 = _data_4(d0, d1, d2, d3, d4, d5)
-        store(to, t + 4 * t_step, v4)
-        store(to, t + 5 * t_step, v5)
-    store(to, t, v0)
-    store(to, t + t_step, v1)
-    store(to, t + 2 * t_step, v2)
-    store(to, t + 3 * t_step, v3)
-
-
-@inline
-def _filter_pass(tile: int, a: Array, s: int, step: int, to: Array, t: int, t_step: int) -> None:
-    """The vectors to[t + i t_step] = G of the vectors a[s + i step]."""
-    g0, g1, g2 = load(a, s), load(a, s + step), load(a, s + 2 * step)
-    if tile == 2:
-        u0, u1, u2, u3 = _filter_2(g0, g1, g2)
-    else:
-        u0, u1, u2, u3, u4, u5 = _filter_4(g0, g1, g2)
-        store(to, t + 4 * t_step, u4)
-        store(to, t + 5 * t_step, u5)
-    store(to, t, u0)
-    store(to, t + t_step, u1)
-    store(to, t + 2 * t_step, u2)
-    store(to, t + 3 * t_step, u3)
-
-
-@inline
-def _result_pass(tile: int, a: Array, s: int, step: int, to: Array, t: int, t_step: int) -> None:
-    """The vectors to[t + i t_step] = A^T of the vectors a[s + i step]."""
-    m0, m1, m2 = load(a, s), load(a, s + step), load(a, s + 2 * step)
-    m3 = load(a, s + 3 * step)
-    if tile == 2:
-        y0, y1 = _result_2(m0, m1, m2, m3)
-    else:
-        m4, m5 = load(a, s + 4 * step), load(a, s + 5 * step)
-        y0, y1, y2, y3 = _result_4(m0, m1, m2, m3, m4, m5)
-        store(to, t + 2 * t_step, y2)
-        store(to, t + 3 * t_step, y3)
-    store(to, t, y0)
-    store(to, t + t_step, y1)
-
-
-@inline
-def _both_ways(
-    one_pass: Any, tile: int, before: int, after: int, a: Array, s: int, row: int, column: int,
-    work: int, to: Array, t: int, t_row: int, t_column: int,
-) -> None:  # fmt: skip
-    """X d X^T of a square d of before x before vectors: X along the columns, then along the rows.
-
-    Vector (i, j) of d is a[s + i row + j column], of the result to[t + i t_row + j t_column]. a has
-    room for what is between at ``work``.
-    """
-    lanes = VECTOR_BYTES // a.itemsize
-    for j in range(before):
-        one_pass(tile, a, s + j * column, row, a, work + j * lanes, before * lanes)
-    for i in range(after):
-        one_pass(tile, a, work + i * before * lanes, lanes, to, t + i * t_row, t_column)
+__all__ = [
+    "error_bound", "forward", "grad_input", "grad_weight", "matrices", "transform_weight",
+    "workspace_bytes",
+]  # fmt: skip
 
 
 def transform_weight_numpy(weight: Array, u: Array, tile: int, turned: bool) -> None:
@@ -218,10 +82,10 @@ def filters(weight: Array, u: Array, tile: int, turned: bool) -> None:
             for c in range(c0, min(c0 + lanes, C)):
                 for k in range(0, 9, lanes):
                     source, taps = g * row + c * step + k, min(lanes, 9 - k)
-                    _turn(wf, source, row, min(lanes, F - g), scratch, k * lanes, lanes, taps)
+                    turn(wf, source, row, min(lanes, F - g), scratch, k * lanes, lanes, taps)
                 to = (sliver * E * u_rows + c) * wide + f
-                _both_ways(
-                    _filter_pass, tile, 3, tile + 2, scratch, first, 3 * order, order, 9 * lanes,
+                both_ways(
+                    filter_pass, tile, 3, tile + 2, scratch, first, 3 * order, order, 9 * lanes,
                     uf, to, (tile + 2) * u_rows * wide, u_rows * wide,
                 )  # fmt: skip
 
@@ -242,45 +106,6 @@ def transform_weight(weight: Array, tile: int, turned: bool = False) -> Array:
 
 
 @inline
-def _data(
-    x: Array, C: int, H: int, W: int, padding: Pair, tile: int, c: int, r0: int, r1: int,
-    TH: int, TW: int, a: Array, v: int, v_row: int, v_step: int, work: int, s: int,
-) -> None:  # fmt: skip
-    """V of the rows of tiles r0 to r1, and of a vector of channels from c.
-
-    x: (N, C, H, W), flat; row of tiles r is row r % TH of image r // TH. V[e, t, c] goes to
-    a[v + e v_step + t v_row + c]. a has room at ``work``, and for the images' rows at ``s``.
-    """
-    lanes = VECTOR_BYTES // x.itemsize
-    channels = min(lanes, C - c)
-    WP = TW * tile + 2  # pixels that a row of tiles sees
-    left, right = valid(-padding[1], 1, W, 0, WP)
-    row = WP * lanes
-    r = r0
-    while r < r1:
-        n, th = r // TH, r % TH
-        rows = min(TH - th, r1 - r)
-        top = th * tile - padding[0]
-        for i in range(rows * tile + 2):
-            h = top + i
-            inside = right if 0 <= h < H else left
-            fill(a, s + i * row, 0, left * lanes)
-            source = ((n * C + c) * H + h) * W - padding[1]
-            for j in range(left, inside, lanes):
-                to = s + i * row + j * lanes
-                _turn(x, source + j, H * W, channels, a, to, lanes, min(lanes, inside - j))
-            fill(a, s + i * row + inside * lanes, 0, (WP - inside) * lanes)
-        for i in range(rows):
-            for tw in range(TW):
-                t = v + ((r - r0 + i) * TW + tw) * v_row + c
-                _both_ways(
-                    _data_pass, tile, tile + 2, tile + 2, a, s + (i * row + tw * lanes) * tile,
-                    row, lanes, work, a, t, (tile + 2) * v_step, v_step,
-                )  # fmt: skip
-        r += rows
-
-
-@inline
 def _result(
     a: Array, m: int, m_row: int, m_step: int, work: int, s: int, tile: int, r0: int, r1: int,
     TH: int, TW: int, bias: Array, relu: bool, y: Array, F: int, OH: int, OW: int, f: int,
@@ -295,8 +120,8 @@ def _result(
         # The pixels of all rows are neighbours, as in y. Where tiles reach beyond the last column,
         # they spoil the first ones of the next row, which are written after that.
         for tw in range(TW - 1, -1, -1):
-            _both_ways(
-                _result_pass, tile, tile + 2, tile,
+            both_ways(
+                result_pass, tile, tile + 2, tile,
                 a, m + ((r - r0) * TW + tw) * m_row, (tile + 2) * m_step, m_step, work,
                 a, s + tw * tile * lanes, OW * lanes, lanes,
             )  # fmt: skip
@@ -380,8 +205,8 @@ def correlate(
         for task in range(worker, chunks * parts, workers):
             r0 = task // parts * rows
             r1 = min(r0 + rows, N * TH)
-            tiles = rounded_tiles((r1 - r0) * TW)
-            v_row = row_of(C, lanes)
+            tiles = _tiles_for((r1 - r0) * TW)
+            v_row = _row_for(C, lanes)
             # Steps are odd numbers of vectors: powers of two would share few places in a cache.
             v_step, m_step = tiles * v_row + lanes, tiles * wide + lanes
             v = worker * room
@@ -389,9 +214,9 @@ def correlate(
             work = m + E * m_step
             s = work + E * lanes
             for c in range(0, C, lanes):
-                _data(
-                    xf, C, H, W, padding, tile, c, r0, r1, TH, TW,
-                    a, v, v_row, v_step, work, s,
+                tiles_of(
+                    data_pass, 2, xf, C, H, W, padding, tile, c, r0, r1, TH, TW,
+                    a, v + c, v_row, v_step, a, work, s,
                 )  # fmt: skip
             for sliver in range(task % parts, slivers, parts):
                 b = sliver * E * u_step
@@ -403,20 +228,20 @@ def correlate(
                     )  # fmt: skip
 
 
-def _tiles(n: int) -> int:
+def tiles_for(n: int) -> int:
     """As many tiles as the blocks of a product can cover, at least n."""
     step = LOW // 2
     return max(LOW, (n + step - 1) // step * step)
 
 
-def _row(C: int, lanes: int) -> int:
+def row_for(C: int, lanes: int) -> int:
     """From tile to tile in V: an odd number of vectors, as rows a power of two apart would share
     few places in a cache."""
     vectors = (C + lanes - 1) // lanes
     return (vectors + 1 - vectors % 2) * lanes
 
 
-rounded_tiles, row_of = inline(_tiles), inline(_row)
+_tiles_for, _row_for = inline(tiles_for), inline(row_for)
 
 TILES = 96
 
@@ -473,7 +298,7 @@ def _plan(N: int, C: int, OH: int, OW: int, tile: int, itemsize: int) -> tuple[i
     lanes = VECTOR_BYTES // itemsize
     TH, TW = -(-OH // tile), -(-OW // tile)
     rows = min(N * TH, max(1, TILES // TW))
-    room = (tile + 2) ** 2 * (_tiles(rows * TW) * (_row(C, lanes) + WIDE * lanes) + 3 * lanes)
+    room = (tile + 2) ** 2 * (tiles_for(rows * TW) * (row_for(C, lanes) + WIDE * lanes) + 3 * lanes)
     return rows, room + (rows * tile + 2) * (TW * tile + 2) * lanes
 
 

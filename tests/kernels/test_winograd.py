@@ -19,7 +19,7 @@ TILES = (2, 4)
 
 
 def expected(x: Any, weight: Any, gy: Any, padding: Any) -> list[Any]:
-    """y without bias and gx, in float64, each with the scale of its errors: its largest sum of
+    """y without bias, gx and gw, in float64, each with the scale of its errors: its largest sum of
     absolute values."""
     results = []
     for sign in (lambda a: a, np.abs):
@@ -54,7 +54,7 @@ def convolutions(draw: st.DrawFn) -> tuple[Any, ...]:
 @given(call=convolutions(), relu=st.booleans())
 def test_awkward_shapes(backend: str, tile: int, call: Any, relu: bool) -> None:
     x, weight, bias, gy, padding = call
-    (y, y_scale), (gx, gx_scale), _ = expected(x, weight, gy, padding)
+    (y, y_scale), (gx, gx_scale), (gw, gw_scale) = expected(x, weight, gy, padding)
     y = y + bias[:, None, None]
     y_scale += np.abs(bias).max()
     with using(backend):
@@ -62,6 +62,8 @@ def test_awkward_shapes(backend: str, tile: int, call: Any, relu: bool) -> None:
         assert_close(ours, np.maximum(y, 0) if relu else y, y_scale, x.shape[1], tile)
         ours = winograd.grad_input(gy, weight, x.shape, padding, tile)
         assert_close(ours, gx, gx_scale, len(weight), tile)
+        ours = winograd.grad_weight(gy, x, padding, tile)
+        assert_close(ours, gw, gw_scale, gy[:, 0].size, tile)
 
 
 # N, C, H, W, F, padding: each crosses some limit of the blocking.
@@ -87,7 +89,7 @@ def large(name: str, dtype: Any) -> tuple[Any, ...]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_blocks(backend: str, tile: int, name: str, dtype: Any) -> None:
     x, weight, bias, gy, padding = large(name, dtype)
-    (y, y_scale), (gx, gx_scale), _ = expected(x, weight, gy, padding)
+    (y, y_scale), (gx, gx_scale), (gw, gw_scale) = expected(x, weight, gy, padding)
     with using(backend):
         ours = winograd.forward(x, weight, padding, bias, tile)
         assert_close(ours, y + bias[:, None, None], y_scale, x.shape[1], tile)
@@ -97,6 +99,8 @@ def test_blocks(backend: str, tile: int, name: str, dtype: Any) -> None:
         )
         ours = winograd.grad_input(gy, weight, x.shape, padding, tile)
         assert_close(ours, gx, gx_scale, len(weight), tile)
+        ours = winograd.grad_weight(gy, x, padding, tile)
+        assert_close(ours, gw, gw_scale, gy[:, 0].size, tile)
 
 
 @pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
@@ -108,6 +112,7 @@ def test_same_bits_at_any_thread_count(name: str, tile: int) -> None:
         lambda: (
             winograd.forward(x, weight, padding, bias, tile),
             winograd.grad_input(gy, weight, x.shape, padding, tile),
+            winograd.grad_weight(gy, x, padding, tile),
         )
     )
 
@@ -131,9 +136,10 @@ def test_error_bound(mean: int, C: int, tile: int) -> None:
     gy = rng.standard_normal((2, 40, 12, 12)).astype(np.float32)
     if mean:
         weight, gy = np.abs(weight), np.abs(gy)
-    (y, y_scale), (gx, gx_scale), _ = expected(x, weight, gy, (1, 1))
+    (y, y_scale), (gx, gx_scale), (gw, gw_scale) = expected(x, weight, gy, (1, 1))
     assert_close(winograd.forward(x, weight, (1, 1), None, tile), y, y_scale, C, tile)
     assert_close(winograd.grad_input(gy, weight, x.shape, (1, 1), tile), gx, gx_scale, 40, tile)
+    assert_close(winograd.grad_weight(gy, x, (1, 1), tile), gw, gw_scale, gy[:, 0].size, tile)
 
 
 @pytest.mark.parametrize("tile", TILES)
