@@ -13,13 +13,17 @@ from . import backend, geometry
 
 if TYPE_CHECKING:
     from . import (
+        algorithms,
         conv2d,
         depthwise,
         elementwise,
         gemm,
         im2col,
+        im2col_gemm,
+        implicit_gemm,
         norm,
         optimizer,
+        pointwise,
         pool,
         reference,
         resample,
@@ -30,8 +34,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col", "norm",
-    "optimizer", "pool", "reference", "resample", "scalar", "simd", "softmax", "winograd",
+    "algorithms", "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col",
+    "im2col_gemm", "implicit_gemm", "norm", "optimizer", "pointwise", "pool", "reference",
+    "resample", "scalar", "simd", "softmax", "winograd",
 ]  # fmt: skip
 
 

@@ -23,12 +23,13 @@ import numpy as np
 from . import backend
 from .backend import Array, contiguous, empty
 from .jit import inline, kernel, prange
-from .microkernel import VECTOR_BYTES, VECTORS, one_vector, three_vectors
+from .microkernel import HALF, ROWS, masked, tile4, tile6
 
 PANEL = 256  # columns
 DEPTH = 256  # rows of a panel used before moving on: DEPTH * PANEL numbers, a quarter to half of L2
-ROWS = 32  # rows of C that a task computes
+TASK_ROWS = 32  # rows of C that a task computes
 VECTOR = 16  # columns are padded to a multiple of this: whole vectors, of whatever width
+ACC = PANEL + VECTOR  # columns of a row that is being added up, whole vectors too
 SMALL = 1 << 15  # multiply-adds up to which NumPy's product is faster, and runs on one thread
 
 Panel = tuple[int, int, int]
@@ -73,6 +74,12 @@ box = inline(panel_box)
 
 
 @inline
+def rounded_up(n: int, to: int) -> int:
+    """The multiple of ``to`` at or above n."""
+    return (n + to - 1) // to * to
+
+
+@inline
 def copy(to: Array, t: int, source: Array, s: int, n: int) -> None:
     """``to[t : t + n] = source[s : s + n]``."""
     if n > 0:
@@ -100,22 +107,24 @@ def add(to: Array, t: int, source: Array, s: int, n: int) -> None:
 
 
 @inline
-def _add_4_rows(
-    a: Array, start: int, row: int, step: int, rows: int,
-    b: Array, q: int, b_row: int, depth: int, to: Array, t: int, to_row: int, n: int,
+def _add_rows(
+    a: Array, rows: Array, r: int, steps: Array, k0: int, depth: int,
+    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int,
 ) -> None:  # fmt: skip
-    """to[t + i to_row + j] += sum over k < depth of a[start + i row + k step] * b[q + k b_row + j],
-    for i = 0..3 and j < n. Where fewer than four rows are left, the last is computed again."""
-    p0, p1 = start, start + min(1, rows - 1) * row
-    p2, p3 = start + min(2, rows - 1) * row, start + min(3, rows - 1) * row
-    one = VECTOR_BYTES // a.itemsize
+    """``outer_products`` of ROWS rows and n columns; of b, no more than these are read."""
+    h = HALF // a.itemsize
     j = 0
-    while j + VECTORS * one <= n:
-        three_vectors(a, p0, p1, p2, p3, step, b, q + j, b_row, depth, to, t + j, to_row)
-        j += VECTORS * one
     while j < n:
-        one_vector(a, p0, p1, p2, p3, step, b, q + j, b_row, depth, to, t + j, to_row)
-        j += one
+        if n - j >= 6 * h:
+            tile6(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0)
+            j += 6 * h
+        elif n - j >= 4 * h:
+            tile4(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0)
+            j += 4 * h
+        else:
+            some = min(2 * h, n - j)
+            masked(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, some)
+            j += 2 * h
 
 
 def gemm_numpy(
@@ -141,39 +150,49 @@ def gemm(
 
     a: flat memory; a[g, m, k] is at a_step . (g, m, k). b: (P, >= depth, PANEL), panels ``first``
     to ``first + P`` of the output's pixels (``panel_shape``). bias: (G M). c: (N, M, OH, OW).
+    ``first`` = -1: b is (N, depth, OH OW), not cut into panels but read where it lies.
     """
     N, M, OH, OW = c.shape
     P, K, LD = b.shape
+    in_place = first < 0
+    _, high, wide = panel
+    if in_place:
+        first, P = 0, N * ((OH + high - 1) // high) * ((OW + wide - 1) // wide)
     G = bias.size // M
-    blocks = (M + ROWS - 1) // ROWS
+    blocks = (M + TASK_ROWS - 1) // TASK_ROWS
     bf, cf = b.reshape(b.size), c.reshape(c.size)
     zero = c.dtype.type(0)
     for task in prange(P * blocks):
         p = task // blocks
         n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
         run = (h1 - h0) * (w1 - w0)  # pixels of one image: neighbours in c, too
-        columns = ((n1 - n0) * run + VECTOR - 1) // VECTOR * VECTOR
+        columns = (n1 - n0) * run
         g = n0 % G
-        top = task % blocks * ROWS
-        acc = np.empty(4 * PANEL, c.dtype)
+        top = task % blocks * TASK_ROWS
+        rows = np.empty(TASK_ROWS, np.int64)
+        for i in range(TASK_ROWS):  # where fewer are left, the last is computed again
+            rows[i] = g * a_step[0] + min(top + i, M - 1) * a_step[1]
+        steps = np.empty(depth, np.int64)
+        for k in range(depth):
+            steps[k] = k * a_step[2]
+        source = n0 * K * LD + h0 * OW + w0 if in_place else p * K * LD
+        acc = np.empty(ROWS * ACC, c.dtype)
         for k in range(0, depth, DEPTH):
-            part, rest = (p * K + k) * LD, min(DEPTH, depth - k)
-            for m in range(top, min(top + ROWS, M), 4):
+            for m in range(top, min(top + TASK_ROWS, M), ROWS):
                 # Each block of the sum is added up by itself: a shorter chain rounds less.
-                for i in range(min(4, M - m)):
-                    fill(acc, i * PANEL, bias[g * M + m + i] if k == 0 else zero, columns)
-                start = g * a_step[0] + m * a_step[1] + k * a_step[2]
-                _add_4_rows(
-                    a, start, a_step[1], a_step[2], M - m,
-                    bf, part, LD, rest, acc, 0, PANEL, columns,
+                for i in range(min(ROWS, M - m)):
+                    fill(acc, i * ACC, bias[g * M + m + i] if k == 0 else zero, columns)
+                _add_rows(
+                    a, rows, m - top, steps, k, min(DEPTH, depth - k),
+                    bf, source + k * LD, LD, acc, 0, ACC, columns,
                 )  # fmt: skip
-                for i in range(min(4, M - m)):
+                for i in range(min(ROWS, M - m)):
                     for n in range(n0, n1):
                         to = ((n * M + m + i) * OH + h0) * OW + w0
                         if k == 0:
-                            copy(cf, to, acc, i * PANEL + (n - n0) * run, run)
+                            copy(cf, to, acc, i * ACC + (n - n0) * run, run)
                         else:
-                            add(cf, to, acc, i * PANEL + (n - n0) * run, run)
+                            add(cf, to, acc, i * ACC + (n - n0) * run, run)
 
 
 def gemm_sum_numpy(
@@ -200,26 +219,30 @@ def gemm_sum(
     P, K, LD = a.shape
     depth = b.shape[1]
     # Tiles of c, small enough that a small c still occupies all threads.
-    tall = min(32, max(4, (rows // 16 + 3) // 4 * 4))
+    tall = min(TASK_ROWS, max(ROWS, rounded_up(rows // 16, ROWS)))
     down, across = (rows + tall - 1) // tall, (W + PANEL - 1) // PANEL
     af, bf, cf = a.reshape(a.size), b.reshape(b.size), c.reshape(c.size)
+    steps = np.arange(depth)
     for task in prange(G * down * across):
         g = task // (down * across)
         top, left = task // across % down * tall, task % across * PANEL
         wide = min(PANEL, W - left)
-        acc = np.empty(4 * PANEL, c.dtype)
+        places = np.empty(tall, np.int64)
+        acc = np.empty(ROWS * ACC, c.dtype)
         for p in range(P):
             n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
             if n0 % G == g:
                 n = (n1 - n0) * (h1 - h0) * (w1 - w0)
-                for k in range(top, min(top + tall, rows), 4):
-                    fill(acc, 0, 0, 4 * PANEL)
-                    _add_4_rows(
-                        af, (p * K + k) * LD, LD, 1, rows - k,
-                        bf, p * depth * W + left, W, n, acc, 0, PANEL, wide,
+                for i in range(tall):
+                    places[i] = (p * K + min(top + i, rows - 1)) * LD
+                for k in range(top, min(top + tall, rows), ROWS):
+                    fill(acc, 0, 0, ROWS * ACC)
+                    _add_rows(
+                        af, places, k - top, steps, 0, n,
+                        bf, p * depth * W + left, W, acc, 0, ACC, wide,
                     )  # fmt: skip
-                    for i in range(min(4, rows - k)):
-                        add(cf, (g * rows + k + i) * W + left, acc, i * PANEL, wide)
+                    for i in range(min(ROWS, rows - k)):
+                        add(cf, (g * rows + k + i) * W + left, acc, i * ACC, wide)
 
 
 def pack_transposed_numpy(x: Array, out: Array, first: int, panel: Panel) -> None:

@@ -1,15 +1,20 @@
 """The innermost loop of all dense layers, written so that its sums stay in registers.
 
-    to[i, j] += sum over k of a[i, k] * b[k, j]        4 rows i, and V vectors' worth of columns j
+    to[i, j] += sum over k of a[row_i + step_k] * b[k, j]        ROWS rows i, a tile of columns j
+
+The tile is a few vectors wide. b is read as it lies, a vector at a time; of a, single numbers are
+taken, from anywhere (a table of places, ``steps``, tells how to go from k to k + 1), and multiplied
+with whole vectors. So only b has to be packed, and a can be an image that a window moves over.
 
 ``outer_products`` is that sum as plain loops. A compiler that gets to see it keeps ``to`` in memory
-and loads and stores it for every few multiplications. Held in registers instead, each step k loads
-V vectors of b and four numbers of a, and feeds 4 V fused multiply-adds: with V = 3 that is 117
-GFLOP/s on a core whose limit is about 120, where the loops give 78 and OpenBLAS 97. Numba has no
-way of saying "registers", so this one function is given to it as LLVM's intermediate
-representation: a loop over k whose 4 V sums are phi nodes (values that each pass hands on).
+and loads and stores it for every few multiplications. Held in registers instead, each k loads 3
+vectors of b and 8 numbers of a, and feeds 24 fused multiply-adds: 115 GFLOP/s on a core whose limit
+is about 120, where the loops give 78 and OpenBLAS 97. Numba has no way of saying "registers", so
+this one function is given to it as LLVM's intermediate representation: a loop over k whose sums are
+phi nodes (values that each pass hands on).
 
-A vector is as wide as the CPU's: 16 float32 with AVX-512, 8 with AVX, else 4.
+A vector is as wide as the CPU's: 16 float32 with AVX-512, 8 with AVX, else 4. Tiles are counted in
+half vectors: where only a few columns are left (20 channels, say), half a vector less is computed.
 """
 
 from __future__ import annotations
@@ -19,19 +24,18 @@ from typing import Any
 from .backend import Array
 from .jit import numba
 
-ROWS = 4
-VECTORS = 3  # 4 x 3 sums, 3 vectors of b and one number of a just fit into AVX's 16 registers
-
 
 def outer_products(
-    a: Array, a0: int, a1: int, a2: int, a3: int, step: int,
-    b: Array, q: int, b_row: int, depth: int, to: Array, t: int, to_row: int, n: int,
+    a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
+    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int,
 ) -> None:  # fmt: skip
-    """to[t + i to_row + j] += sum over k < depth of a[a_i + k step] * b[q + k b_row + j], j < n."""
-    for i, start in enumerate((a0, a1, a2, a3)):
+    """to[t + i to_row + j] += sum over k < depth of
+    a[a0 + rows[r + i] + steps[k0 + k]] * b[q + k b_row + j], for i < ROWS and j < n."""
+    for i in range(ROWS):
+        start = a0 + rows[r + i]
         for k in range(depth):
             for j in range(n):
-                to[t + i * to_row + j] += a[start + k * step] * b[q + k * b_row + j]
+                to[t + i * to_row + j] += a[start + steps[k0 + k]] * b[q + k * b_row + j]
 
 
 def _vector_bytes() -> int:
@@ -41,94 +45,134 @@ def _vector_bytes() -> int:
     return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
 
 
-VECTOR_BYTES = 16 if numba is None or numba.config.DISABLE_JIT else _vector_bytes()
+COMPILED = numba is not None and not numba.config.DISABLE_JIT
+VECTOR_BYTES = _vector_bytes() if COMPILED else 16
+HALF = VECTOR_BYTES // 2
+# 8 x 3 sums, 3 vectors of b and one number of a fit into AVX-512's 32 registers, 4 x 3 into 16.
+ROWS = 8 if VECTOR_BYTES == 64 else 4
+HALVES = (6, 4, 3, 2, 1)  # the tiles that there are, in half vectors
 
 
-def three_vectors(*args: Any) -> None:
-    """outer_products of n = VECTORS vectors; this is what runs without the compiler."""
-    outer_products(*(*args, VECTORS * VECTOR_BYTES // args[0].itemsize))
+def _generator(halves: int, masked: bool = False, turned: bool = False) -> Any:
+    """outer_products for a tile of ``halves`` half vectors, as a function that writes LLVM IR.
 
-
-def one_vector(*args: Any) -> None:
-    """outer_products of n = one vector."""
-    outer_products(*(*args, VECTOR_BYTES // args[0].itemsize))
-
-
-def _generator(vectors: int) -> Any:
-    """outer_products for ``vectors`` vectors of columns, as a function that writes LLVM IR."""
+    The last argument, n, is used by a ``masked`` tile: of b, n columns are there, the rest is not
+    read. A ``turned`` tile is stored by columns: to[t + j ROWS + i].
+    """
     from llvmlite import ir
     from numba.core import types
     from numba.core.cgutils import get_or_insert_function
 
     def typed(
-        context: Any, a: Any, a0: Any, a1: Any, a2: Any, a3: Any, step: Any,
-        b: Any, q: Any, b_row: Any, depth: Any, to: Any, t: Any, to_row: Any,
+        context: Any, a: Any, a0: Any, rows: Any, r: Any, steps: Any, k0: Any, depth: Any,
+        b: Any, q: Any, b_row: Any, to: Any, t: Any, to_row: Any, n: Any,
     ) -> Any:  # fmt: skip
-        n = types.intp
-        signature = types.void(a, n, n, n, n, n, b, n, n, n, to, n, n)
+        i = types.intp
+        signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, i, i, i)
 
         def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             number = target.get_value_type(signature.args[0].dtype)
-            width = VECTOR_BYTES // (4 if isinstance(number, ir.FloatType) else 8)
-            vector = ir.VectorType(number, width)
-            name = f"llvm.fma.v{width}{number.intrinsic_name}"
-            kind = ir.FunctionType(vector, [vector] * 3)
-            fma = get_or_insert_function(  # type: ignore[no-untyped-call]
-                builder.module, kind, name
-            )
-            a, *starts, step, b, q, b_row, depth, to, t, to_row = arguments
-            (pa, pb, pto) = (
-                target.make_array(signature.args[i])(target, builder, value).data
-                for i, value in ((0, a), (6, b), (10, to))
-            )
-            integer = depth.type
+            itemsize = 4 if isinstance(number, ir.FloatType) else 8
+            full = VECTOR_BYTES // itemsize
+            # The widths of the tile's vectors, and the column at which each begins.
+            widths = [full] * (halves // 2) + [full // 2] * (halves % 2)
+            begins = [i * full for i in range(len(widths))]
+            kinds = [ir.VectorType(number, w) for w in widths]
+            integer = arguments[1].type
 
-            def address(base: Any, at: Any, extra: int) -> Any:
-                place = builder.gep(base, [builder.add(at, integer(extra))])
-                return builder.bitcast(place, vector.as_pointer())
+            def call(name: str, kind: Any, parameters: list[Any], args: list[Any]) -> Any:
+                function = get_or_insert_function(  # type: ignore[no-untyped-call]
+                    builder.module, ir.FunctionType(kind, parameters), name
+                )
+                return builder.call(function, args)
 
-            def load(base: Any, at: Any, extra: int) -> Any:
-                value = builder.load(address(base, at, extra))
-                value.align = number.get_abi_alignment(target.target_data)
-                return value
+            def fma(v: int, x: Any, y: Any, z: Any) -> Any:
+                name = f"llvm.fma.v{widths[v]}{number.intrinsic_name}"
+                return call(name, kinds[v], [kinds[v]] * 3, [x, y, z])
 
-            def everywhere(value: Any) -> Any:
-                nothing = ir.Constant(vector, ir.Undefined)
+            def pointer(i: int) -> Any:
+                return target.make_array(signature.args[i])(target, builder, arguments[i]).data
+
+            def element(base: Any, at: Any, kind: Any = None) -> Any:
+                place = builder.gep(base, [at])
+                return place if kind is None else builder.bitcast(place, kind.as_pointer())
+
+            def aligned(instruction: Any) -> Any:  # to a number, not to a vector
+                instruction.align = itemsize
+                return instruction
+
+            def everywhere(width: int, value: Any) -> Any:
+                nothing = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
                 first = builder.insert_element(nothing, value, ir.IntType(32)(0))
                 zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
                 return builder.shuffle_vector(first, nothing, zeros)
 
-            tile = [(i, v) for i in range(ROWS) for v in range(vectors)]
-            rows = [builder.add(t, builder.mul(integer(i), to_row)) for i in range(ROWS)]
-            before = [load(pto, rows[i], v * width) for i, v in tile]
+            def load_columns(v: int, at: Any) -> Any:
+                place = element(pb, builder.add(at, integer(begins[v])), kinds[v])
+                if not masked:
+                    return aligned(builder.load(place))
+                kind = f"v{widths[v]}{number.intrinsic_name}"
+                name = f"llvm.masked.load.{kind}.p0{kind}"
+                nothing = ir.Constant(kinds[v], [0] * widths[v])
+                return call(
+                    name, kinds[v],
+                    [kinds[v].as_pointer(), ir.IntType(32), mask.type, kinds[v]],
+                    [place, ir.IntType(32)(itemsize), mask, nothing],
+                )  # fmt: skip
+
+            pa, prows, psteps, pb, pto = (pointer(i) for i in (0, 2, 4, 7, 10))
+            a0, r, k0, depth = (arguments[i] for i in (1, 3, 5, 6))
+            q, b_row, t, to_row, n = (arguments[i] for i in (8, 9, 11, 12, 13))
+            if masked:
+                lanes = ir.VectorType(integer, widths[0])
+                count = everywhere(widths[0], n)
+                mask = builder.icmp_signed("<", ir.Constant(lanes, list(range(widths[0]))), count)
+            places = [builder.load(element(prows, builder.add(r, integer(i)))) for i in range(ROWS)]
+            starts = [element(pa, builder.add(a0, place)) for place in places]
+            tile = [(i, v) for i in range(ROWS) for v in range(len(widths))]
+            last = builder.add(k0, depth)
             entry = builder.block
             loop = builder.append_basic_block("over_k")
             after = builder.append_basic_block("after")
             builder.branch(loop)
 
             builder.position_at_end(loop)
-            k, at_a, at_b = (builder.phi(integer) for _ in range(3))
-            sums = [builder.phi(vector) for _ in tile]
-            columns = [load(pb, at_b, v * width) for v in range(vectors)]
-            factors = [
-                everywhere(builder.load(builder.gep(pa, [builder.add(start, at_a)])))
-                for start in starts
-            ]
-            more = [
-                builder.call(fma, [factors[i], columns[v], total])
-                for (i, v), total in zip(tile, sums)
-            ]
-            advance = [(k, integer(0), integer(1)), (at_a, integer(0), step), (at_b, q, b_row)]
-            nexts = [(phi, start, builder.add(phi, by)) for phi, start, by in advance]
-            for phi, start, following in [*nexts, *zip(sums, before, more)]:
-                phi.add_incoming(start, entry)
-                phi.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", nexts[0][2], depth), loop, after)
+            k, at_b = builder.phi(integer), builder.phi(integer)
+            sums = [builder.phi(kinds[v]) for _, v in tile]
+            columns = [load_columns(v, at_b) for v in range(len(widths))]
+            step = builder.load(element(psteps, k))
+            more = []
+            for i, start in enumerate(starts):  # one by one: eight at a time take eight registers
+                factor = builder.load(element(start, step))
+                wide = {w: everywhere(w, factor) for w in widths}
+                for v, w in enumerate(widths):
+                    more.append(fma(v, wide[w], columns[v], sums[i * len(widths) + v]))
+            nothings = [ir.Constant(kinds[v], [0] * widths[v]) for _, v in tile]
+            following = builder.add(k, integer(1))
+            for phi, first, after_that in [
+                (k, k0, following),
+                (at_b, q, builder.add(at_b, b_row)),
+                *zip(sums, nothings, more),
+            ]:
+                phi.add_incoming(first, entry)
+                phi.add_incoming(after_that, loop)
+            again = builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
+            _as_it_stands(builder.module, loop, again)
 
             builder.position_at_end(after)
-            for (i, v), total in zip(tile, more):
-                place = builder.store(total, address(pto, rows[i], v * width))
-                place.align = number.get_abi_alignment(target.target_data)
+
+            def add_to(at: Any, kind: Any, total: Any) -> None:
+                place = element(pto, at, kind)
+                aligned(builder.store(builder.fadd(aligned(builder.load(place)), total), place))
+
+            if not turned:
+                for (i, v), total in zip(tile, more):
+                    at = builder.add(t, builder.mul(integer(i), to_row))
+                    add_to(builder.add(at, integer(begins[v])), kinds[v], total)
+                return target.get_dummy_value()
+            for v, w in enumerate(widths):
+                for j, total in enumerate(_turned(builder, more[v :: len(widths)], w)):
+                    add_to(builder.add(t, integer(begins[v] * ROWS + j * w)), kinds[v], total)
             return target.get_dummy_value()
 
         return signature, write
@@ -136,6 +180,67 @@ def _generator(vectors: int) -> Any:
     return typed
 
 
-if numba is not None and not numba.config.DISABLE_JIT:
-    three_vectors = numba.extending.intrinsic(_generator(VECTORS))
-    one_vector = numba.extending.intrinsic(_generator(1))
+def _as_it_stands(module: Any, loop: Any, branch: Any) -> None:
+    """Keep LLVM from unrolling a loop: two passes at once need more registers than there are.
+
+    LLVM knows a loop by a node whose first entry is itself.
+    """
+    never = module.add_metadata(["llvm.loop.unroll.disable"])
+    this = module.add_metadata([never, loop.name])
+    this.operands = (this, never)
+    branch.set_metadata("llvm.loop", this)
+
+
+def _turned(builder: Any, rows: list[Any], width: int) -> list[Any]:
+    """ROWS vectors, one after the other, as a matrix whose rows have become columns.
+
+    Shuffled like a deck of cards (one from the upper half of the rows, one from the lower half, and
+    so on), log2(ROWS) times.
+    """
+    for _ in range(ROWS.bit_length() - 1):
+        pairs = zip(rows[: ROWS // 2], rows[ROWS // 2 :])
+        rows = [
+            builder.shuffle_vector(upper, lower, order)
+            for upper, lower in pairs
+            for order in _interleaved(width)
+        ]
+    return rows
+
+
+def _interleaved(width: int) -> list[Any]:
+    """The indices of a0 b0 a1 b1 ... in (a, b), as two vectors."""
+    from llvmlite import ir
+
+    order = [i + side * width for i in range(width) for side in (0, 1)]
+    kind = ir.VectorType(ir.IntType(32), width)
+    return [ir.Constant(kind, half) for half in (order[:width], order[width:])]
+
+
+def _plain(halves: int, turned: bool = False) -> Any:
+    """A tile without the compiler."""
+
+    def tile(*args: Any) -> None:
+        first, (to, t, to_row, _) = args[:-4], args[-4:]
+        n = halves * (HALF // to.itemsize)
+        loops: Any = outer_products
+        if turned:
+            columns = to[t : t + n * ROWS].reshape(n, ROWS)
+            rows = columns.T.copy().reshape(-1)
+            loops(*first, rows, 0, n, n)
+            columns[...] = rows.reshape(ROWS, n).T
+        else:
+            loops(*first, to, t, to_row, n)
+
+    return tile
+
+
+if COMPILED:
+    tile6, tile4, tile3, tile2, tile1 = (numba.extending.intrinsic(_generator(h)) for h in HALVES)
+    masked = numba.extending.intrinsic(_generator(2, masked=True))
+    turned6, turned4, turned3, turned2, turned1 = (
+        numba.extending.intrinsic(_generator(h, turned=True)) for h in HALVES
+    )
+else:
+    tile6, tile4, tile3, tile2, tile1 = (_plain(h) for h in HALVES)
+    masked = outer_products
+    turned6, turned4, turned3, turned2, turned1 = (_plain(h, turned=True) for h in HALVES)

@@ -11,7 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minitorch_cnn.kernels import backend, conv2d, reference
+from minitorch_cnn.kernels import (
+    algorithms,
+    backend,
+    conv2d,
+    im2col_gemm,
+    implicit_gemm,
+    memory,
+    reference,
+)
 
 from ..strategies import LAYOUTS, make_array, with_layout
 from .common import BACKENDS, assert_same_bits_at_any_thread_count, interpreted, using
@@ -167,47 +175,117 @@ def test_same_bits_at_any_thread_count(name: str) -> None:
     assert_same_bits_at_any_thread_count(all_three)
 
 
+def _capable(name: str) -> list[str]:
+    """The algorithms that can compute a layer."""
+    N, C, H, W, F, KH, KW, *settings = LARGE[name]
+    sizes = (N, C, H, W), (F, C // settings[-1], KH, KW)
+    names = ("stride", "padding", "dilation", "groups")
+    settings_by_name = dict(zip(names, settings, strict=True))
+    problem = conv2d.problem_of("forward", *sizes, np.float32, **settings_by_name)
+    return algorithms.can(problem)
+
+
+@pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "algorithm"), [(name, each) for name in LARGE for each in _capable(name)]
+)
+def test_every_algorithm(name: str, algorithm: str, dtype: Any) -> None:
+    x, weight, bias, gy, settings = _large(name, dtype)
+    tensors = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (x, weight, bias)]
+    expected = torch.nn.functional.conv2d(*tensors, *settings)
+    expected.backward(torch.from_numpy(gy).double())
+
+    def all_three() -> Any:
+        return (
+            conv2d.forward(x, weight, *settings, bias, algorithm),
+            conv2d.grad_input(gy, weight, x.shape, *settings, algorithm),
+            conv2d.grad_weight(gy, x, weight.shape, *settings, algorithm),
+        )
+
+    theirs = expected.detach(), tensors[0].grad, tensors[1].grad
+    bound = 256 if algorithm == "winograd" else 32
+    for a, b in zip(all_three(), theirs, strict=True):
+        scale = float(b.abs().max())
+        atol = bound * np.finfo(dtype).eps * scale
+        np.testing.assert_allclose(a, b.numpy(), rtol=0, atol=atol)
+    assert_same_bits_at_any_thread_count(all_three)
+
+
 @pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
 @pytest.mark.parametrize("name", ["lecture 2", "same", "stem", "groups", "wide padding", "dilated"])
 def test_a_small_workspace_and_bands_of_rows_change_nothing(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, weight, bias, gy, settings = _large(name, np.float32)
-    whole = conv2d.grad_input(gy, weight, x.shape, *settings)
-    y = conv2d.forward(x, weight, *settings, bias)
-    gw = conv2d.grad_weight(gy, x, weight.shape, *settings)
-    monkeypatch.setattr(conv2d, "WORKSPACE", 1 << 10)
-    np.testing.assert_array_equal(conv2d.grad_input(gy, weight, x.shape, *settings), whole)
-    np.testing.assert_array_equal(conv2d.forward(x, weight, *settings, bias), y)
-    np.testing.assert_array_equal(conv2d.grad_weight(gy, x, weight.shape, *settings), gw)
-    monkeypatch.setattr(conv2d, "LARGEST", 1 << 14)
-    banded = conv2d.grad_input(gy, weight, x.shape, *settings)
-    np.testing.assert_allclose(banded, whole, rtol=0, atol=1e-6 * np.abs(whole).max())
+
+    def all_three(algorithm: str) -> Any:
+        return (
+            conv2d.forward(x, weight, *settings, bias, algorithm),
+            conv2d.grad_input(gy, weight, x.shape, *settings, algorithm),
+            conv2d.grad_weight(gy, x, weight.shape, *settings, algorithm),
+        )
+
+    whole = all_three("im2col")
+    monkeypatch.setattr(im2col_gemm, "WORKSPACE", 1 << 10)
+    for a, b in zip(all_three("im2col"), whole, strict=True):
+        np.testing.assert_array_equal(a, b)
+    monkeypatch.setattr(im2col_gemm, "LARGEST", 1 << 14)
+    for a, b in zip(all_three("im2col"), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
+    whole = all_three("implicit_gemm")
+    monkeypatch.setattr(implicit_gemm, "BAND", 1 << 10)
+    monkeypatch.setattr(implicit_gemm, "CHUNK", 1 << 12)
+    for a, b in zip(all_three("implicit_gemm"), whole, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * np.abs(b).max())
 
 
 @pytest.mark.skipif(
     interpreted() or "numba" not in BACKENDS, reason="NumPy holds padded copies of its own"
 )
-def test_workspace_is_bounded() -> None:
-    """Of 18 MiB of columns, a megabyte per thread exists at a time."""
+@pytest.mark.parametrize("algorithm", ["im2col", "implicit_gemm"])
+def test_workspace_is_bounded(algorithm: str) -> None:
+    """Of 18 MiB of columns, or 2 MiB of packed gy, little exists at a time."""
     x, weight = np.ones((8, 16, 64, 64), np.float32), np.ones((4, 16, 3, 3), np.float32)
     y = conv2d.forward(x, weight, (1, 1), (1, 1))
     bound = (1 << 20) * backend.get_num_threads() + (1 << 18)
 
     def extra(fn: Any) -> int:
+        memory.release()
         tracemalloc.start()
         result = fn()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return int(peak - result.nbytes)
 
-    assert extra(lambda: conv2d.forward(x, weight, (1, 1), (1, 1))) < bound
-    assert extra(lambda: conv2d.grad_weight(y, x, weight.shape, (1, 1), (1, 1))) < bound
-    # grad_input holds panels of gy beside the columns.
-    assert extra(lambda: conv2d.grad_input(y, weight, x.shape, (1, 1), (1, 1))) < 2 * bound
-    said = conv2d.workspace_bytes(x.shape, weight.shape, x.dtype, padding=1)
+    around = (1, 1), (1, 1), (1, 1), 1
+    assert extra(lambda: conv2d.forward(x, weight, *around, None, algorithm)) < bound
+    assert extra(lambda: conv2d.grad_weight(y, x, weight.shape, *around, algorithm)) < bound
+    # im2col's grad_input holds panels of gy beside the columns.
+    assert extra(lambda: conv2d.grad_input(y, weight, x.shape, *around, algorithm)) < 2 * bound
+    with algorithms.using(algorithm):
+        said = conv2d.workspace_bytes(x.shape, weight.shape, x.dtype, padding=1)
     assert 0 < said <= bound
     assert conv2d.workspace_bytes((1, 8, 9, 9), (8, 1, 3, 3), np.float32, groups=8) == 0
+
+
+def test_an_algorithm_that_cannot_leaves_the_layer_to_the_table() -> None:
+    problem = conv2d.problem_of("forward", (1, 4, 9, 9), (4, 4, 3, 3), np.float32, stride=2)
+    assert algorithms.choose(problem, "pointwise").algorithm == "implicit_gemm"
+    with pytest.raises(ValueError, match="choose one of auto, direct, pointwise"):
+        algorithms.choose(problem, "fft")
+
+
+def test_the_wanted_algorithm_is_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = conv2d.problem_of("forward", (1, 4, 9, 9), (4, 4, 1, 1), np.float32)
+    assert algorithms.choose(problem).algorithm == "pointwise"
+    with algorithms.using("im2col"):
+        assert algorithms.choose(problem).algorithm == "im2col"
+    monkeypatch.setenv("MINITORCH_CNN_CONV2D", "implicit_gemm")
+    assert algorithms.choose(problem).algorithm == "implicit_gemm"
+    monkeypatch.setenv("MINITORCH_CNN_CONV2D", "fast")
+    with pytest.raises(ValueError, match="MINITORCH_CNN_CONV2D='fast'"):
+        algorithms.choose(problem)
 
 
 def test_half_precision_is_summed_in_single() -> None:

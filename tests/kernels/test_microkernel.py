@@ -14,29 +14,51 @@ from .common import BACKENDS, interpreted
 
 
 @pytest.mark.skipif("numba" not in BACKENDS or interpreted(), reason="about compiled code")
-@pytest.mark.parametrize("vectors", [1, 3])
-@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize(
+    ("halves", "masked", "turned"),
+    [(6, False, False), (3, False, False), (1, False, False), (2, True, False),
+     (6, False, True), (3, False, True), (1, False, True)],
+)  # fmt: skip
+@pytest.mark.parametrize(("width", "rows"), [(16, 4), (32, 4), (64, 8)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_loops(dtype: Any, width: int, vectors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loops(
+    dtype: Any, width: int, rows: int, halves: int, masked: bool, turned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(microkernel, "VECTOR_BYTES", width)
-    intrinsic = numba.extending.intrinsic(microkernel._generator(vectors))
+    monkeypatch.setattr(microkernel, "HALF", width // 2)
+    monkeypatch.setattr(microkernel, "ROWS", rows)
+    intrinsic = numba.extending.intrinsic(microkernel._generator(halves, masked, turned))
 
     @numba.njit
-    def call(a: Any, rows: Any, step: int, b: Any, at: Any, to: Any) -> None:
-        q, b_row, depth, t, to_row = at
-        intrinsic(a, rows[0], rows[1], rows[2], rows[3], step, b, q, b_row, depth, to, t, to_row)
+    def call(a: Any, places: Any, steps: Any, b: Any, at: Any, to: Any) -> None:
+        a0, r, k0, depth, q, b_row, t, to_row, n = at
+        intrinsic(a, a0, places, r, steps, k0, depth, b, q, b_row, to, t, to_row, n)
 
     rng = np.random.default_rng(0)
-    n = vectors * width // np.dtype(dtype).itemsize
-    for depth, step in [(1, 1), (7, 1), (20, 3)]:
+    full = halves * width // 2 // np.dtype(dtype).itemsize
+    n = full - 1 if masked else full
+    for depth in (1, 7, 20):
         # Small whole numbers: sums are exact in any order. Odd offsets: nothing is aligned.
-        a, b, to = (rng.integers(-9, 9, s).astype(dtype) for s in (400, 3 + depth * 61, 5 + 4 * 67))
-        rows, at = (1, 90, 90, 333 - 3 * depth), (3, 61, depth, 5, 67)
+        a, b = (rng.integers(-9, 9, s).astype(dtype) for s in (400, 3 + (depth - 1) * 61 + n))
+        to = rng.integers(-9, 9, 5 + rows * 67).astype(dtype)
+        places, steps = rng.integers(0, 150, rows + 2), rng.integers(0, 200, depth + 4)
+        at = (7, 2, 4, depth, 3, 61, 5, n if turned else 67, n)
         expected = to.copy()
-        microkernel.outer_products(a, *rows, step, b, *at[:3], expected, *at[3:], n)
-        call(a, rows, step, b, at, to)
+        if turned:
+            block = expected[5 : 5 + n * rows].reshape(n, rows)
+            flat = block.T.copy().reshape(-1)
+            microkernel.outer_products(a, 7, places, 2, steps, 4, depth, b, 3, 61, flat, 0, n, n)
+            block[...] = flat.reshape(rows, n).T
+        else:
+            microkernel.outer_products(
+                a, 7, places, 2, steps, 4, depth, b, 3, 61, expected, 5, 67, n
+            )
+        call(a, places, steps, b, at, to)
+        if masked:  # what is beyond n is rounded up to whole vectors
+            to, expected = (v[5:].reshape(rows, 67)[:, :n] for v in (to, expected))
         np.testing.assert_array_equal(to, expected)
-        assert (to[5:] != 0).any()
+        assert (to != 0).any()
 
 
 def test_the_vector_is_one_that_llvm_knows() -> None:

@@ -1,0 +1,190 @@
+"""Which algorithm computes a convolution: one table, read from the top.
+
+A row says for which shapes an algorithm *can* be used, for which it *pays*, and why. ``choose``
+takes the first row that can and pays, unless a name is asked for: by the call's ``algorithm=``, by
+:func:`use`, or by the environment variable ``MINITORCH_CNN_CONV2D``. A name that cannot do a layer
+(no algorithm but the direct loops does depthwise ones, say) leaves that layer to the table.
+
+Results of different algorithms differ by rounding; each by itself gives the same bits every time.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from . import backend
+from .geometry import Pair
+
+
+class Problem(NamedTuple):
+    """One of the three computations of one layer."""
+
+    direction: str  # forward, grad_input or grad_weight
+    x_shape: tuple[int, ...]  # (N, C, H, W)
+    weight_shape: tuple[int, ...]  # (F, C/G, KH, KW)
+    size: Pair  # (OH, OW)
+    itemsize: int  # 4: float32, 8: float64
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds by the definition."""
+        return self.x_shape[0] * math.prod(self.weight_shape) * math.prod(self.size)
+
+
+class Choice(NamedTuple):
+    """A row of the table."""
+
+    algorithm: str
+    module: str
+    why: str
+    can: Callable[[Problem], bool]
+    pays: Callable[[Problem], bool]
+
+
+class Chosen(NamedTuple):
+    """What ``choose`` answers."""
+
+    algorithm: str
+    module: str
+    why: str
+    workspace: int  # bytes beside input, weight and output
+
+
+def _depthwise(p: Problem) -> bool:
+    return p.weight_shape[1] == 1 and p.groups > 1
+
+
+def _plain_1x1(p: Problem) -> bool:
+    return p.weight_shape[2:] == (1, 1) and p.stride == (1, 1) and p.padding == (0, 0)
+
+
+def _plain_3x3(p: Problem) -> bool:
+    alone = p.stride == (1, 1) and p.dilation == (1, 1) and p.groups == 1
+    return alone and p.weight_shape[2:] == (3, 3) and max(p.padding) <= 2
+
+
+def _wide_3x3(p: Problem) -> bool:
+    return p.itemsize == 4 and min(p.weight_shape[:2]) >= 32 and min(p.size) >= 4
+
+
+def _fits_in_memory(p: Problem) -> bool:
+    """Whether the bands of rows that implicit_gemm copies stay small."""
+    wide = max(p.x_shape[3], p.size[1] * p.stride[1]) + p.weight_shape[3] * p.dilation[1]
+    tall = p.weight_shape[2] * p.dilation[0] + p.stride[0]
+    return wide * tall * max(p.weight_shape[:2]) * p.itemsize <= LARGEST_BAND
+
+
+def _always(_: Problem) -> bool:
+    return True
+
+
+LARGEST_BAND = 1 << 23
+TABLE = (
+    Choice(
+        "direct", "depthwise", "one channel per filter: there is no sum to turn into a product",
+        _depthwise, _always,
+    ),
+    Choice(
+        "pointwise", "pointwise", "1x1: a product of matrices, on x as it lies",
+        _plain_1x1, _always,
+    ),
+    Choice(
+        "implicit_gemm", "implicit_gemm", "a product of matrices that reads x through the window",
+        _fits_in_memory, _always,
+    ),
+    Choice(
+        "im2col", "im2col_gemm", "the columns are written down, some panels at a time",
+        _always, _always,
+    ),
+)  # fmt: skip
+NAMES = ("auto", *(row.algorithm for row in TABLE))
+_wanted: dict[str, str] = {}
+
+
+def can(problem: Problem) -> list[str]:
+    """The algorithms that can compute it."""
+    names = [row.algorithm for row in TABLE if row.can(problem)]
+    return names if "direct" not in names else ["direct"]
+
+
+def choose(problem: Problem, algorithm: str = "auto") -> Chosen:
+    """The algorithm for a problem: the one asked for, if it can, else that of the table."""
+    if algorithm == "auto":
+        algorithm = get()
+    elif algorithm not in NAMES:
+        raise ValueError(f"conv2d: algorithm={algorithm!r}: choose one of {', '.join(NAMES)}")
+    return _choose(problem, algorithm, backend.cpu_backend, backend.get_num_threads())
+
+
+@functools.lru_cache(maxsize=4096)
+def _choose(problem: Problem, algorithm: str, cpu: str, threads: int) -> Chosen:
+    names = can(problem)
+    if cpu == "numpy" and names != ["direct"]:
+        row, why = TABLE[-1], "plain NumPy: whole-array products"
+    elif algorithm in names:
+        row = next(row for row in TABLE if row.algorithm == algorithm)
+        why = "asked for"
+    else:
+        row = next(row for row in TABLE if row.algorithm in names and row.pays(problem))
+        why = row.why
+    return Chosen(row.algorithm, row.module, why, _workspace(problem, row.algorithm))
+
+
+def _workspace(p: Problem, algorithm: str) -> int:
+    N = p.x_shape[0]
+    F, CG, KH, KW = p.weight_shape
+    if algorithm == "winograd":
+        from . import winograd
+
+        return winograd.workspace_bytes(p.x_shape, p.weight_shape, f"f{p.itemsize}", p.padding, 4)
+    if algorithm == "implicit_gemm":
+        from . import implicit_gemm
+
+        M = F // p.groups
+        shape = (CG, M, (KH, KW), p.size, p.stride, p.dilation, p.itemsize, p.groups)
+        return implicit_gemm.workspace_bytes(N * p.groups, *shape)
+    few = math.prod(p.size) < 100
+    if algorithm == "im2col" or (algorithm == "pointwise" and few):
+        from . import im2col_gemm
+
+        images, merge = N * p.groups, p.groups == 1
+        return im2col_gemm.workspace_bytes(images, CG * KH * KW, p.size, p.itemsize, merge)
+    return 0
+
+
+def get() -> str:
+    """The algorithm that is wanted: "auto" unless :func:`use` or the environment say otherwise."""
+    if "algorithm" in _wanted:
+        return _wanted["algorithm"]
+    name = os.environ.get("MINITORCH_CNN_CONV2D", "auto")
+    if name not in NAMES:
+        raise ValueError(f"MINITORCH_CNN_CONV2D={name!r}: choose one of {', '.join(NAMES)}")
+    return name
+
+
+def use(algorithm: str) -> None:
+    """Want an algorithm for all convolutions that it can compute; "auto": the table's again."""
+    if algorithm not in NAMES:
+        raise ValueError(f"conv2d: algorithm {algorithm!r}: choose one of {', '.join(NAMES)}")
+    _wanted["algorithm"] = algorithm
+
+
+@contextmanager
+def using(algorithm: str) -> Iterator[None]:
+    """:func:`use`, inside a ``with`` block."""
+    before = dict(_wanted)
+    use(algorithm)
+    try:
+        yield
+    finally:
+        _wanted.clear()
+        _wanted.update(before)
