@@ -20,7 +20,8 @@ in a vector are channels: images are transposed on their way in and out, 16 x 16
 
 The price is precision: numbers of different size are added up and cancel later. The points are
 0, +-3/4, +-3/2 and infinity, whose error is a sixth of that of the usual 0, +-1, +-2 (and whose
-constants are exact in binary); see ``error_bound``.
+constants are exact in binary); see ``error_bound``. And NaN or infinity in a pixel reaches every
+output whose tile sees it, not only the nine under its filter.
 
 Sources: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast
 Algorithms for Convolutional Neural Networks, arXiv:1509.09308; on points: B. Barabasz et al., Error
@@ -49,7 +50,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-def transform_weight_numpy(weight: Array, u: Array, tile: int, turned: bool) -> None:
+TILES = 72  # at a time, whose V and M stay near
+FEW = 160  # tiles: for no more than these, each sliver of U is made just before it is used
+ROOM = 15 << 20  # bytes of V, M and U beyond which fewer tiles are taken at a time
+CHANNELS = 64  # in a task that makes U
+
+
+def transform_weight_numpy(
+    weight: Array, u: Array, tile: int, turned: bool, scratch: Array | None = None
+) -> None:
     """The same in whole-array NumPy."""
     G = matrices(tile)[1].astype(u.dtype)
     if turned:
@@ -63,46 +72,69 @@ def transform_weight_numpy(weight: Array, u: Array, tile: int, turned: bool) -> 
 
 
 @kernel(numpy=transform_weight_numpy)
-def filters(weight: Array, u: Array, tile: int, turned: bool) -> None:
+def filters(weight: Array, u: Array, tile: int, turned: bool, scratch: Array) -> None:
     """u[f // wide, e, c, f % wide] = (G g G^T)[e] with the taps g of weight[f, c], or, ``turned``,
     those of weight[c, f] turned by 180 degrees, as the gradient of the input needs them."""
-    lanes = VECTOR_BYTES // u.itemsize
-    slivers, E, u_rows, wide = u.shape
+    slivers, E, rows, wide = u.shape
+    C = weight.shape[0] if turned else weight.shape[1]
+    workers, room = scratch.shape
+    uf, a = u.reshape(u.size), scratch.reshape(scratch.size)
+    blocks = (C + CHANNELS - 1) // CHANNELS
+    for worker in prange(workers):
+        for task in range(worker, slivers * blocks, workers):
+            sliver, c = task // blocks, task % blocks * CHANNELS
+            end = min(c + CHANNELS, C)
+            to = sliver * E * rows * wide
+            _filters_of(weight, turned, tile, sliver, c, end, uf, to, rows * wide, a, worker * room)
+
+
+@inline
+def _filters_of(
+    weight: Array, turned: bool, tile: int, sliver: int, c0: int, c1: int, to: Array, t: int,
+    t_step: int, a: Array, work: int,
+) -> None:  # fmt: skip
+    """U of a sliver of filters, channels c0 to c1: number e of channel c to to[t + e t_step +
+    c wide]. a has room at ``work`` for 9 + 3 (T+2) vectors."""
+    lanes = VECTOR_BYTES // a.itemsize
+    wide = WIDE * lanes
+    w = weight.reshape(weight.size)
     F, C = (weight.shape[1], weight.shape[0]) if turned else (weight.shape[0], weight.shape[1])
     row, step = (9, F * 9) if turned else (C * 9, 9)  # from filter to filter, channel to channel
     order = -lanes if turned else lanes
-    wf, uf = weight.reshape(weight.size), u.reshape(u.size)
-    blocks = (C + lanes - 1) // lanes
-    for task in prange(slivers * blocks):
-        sliver, c0 = task // blocks, task % blocks * lanes
-        scratch = np.empty((9 + 3 * (tile + 2)) * lanes, u.dtype)
-        first = 8 * lanes if turned else 0
-        for f in range(0, wide, lanes):
-            g = min(sliver * wide + f, F - 1)  # beyond the last, it is computed again
-            for c in range(c0, min(c0 + lanes, C)):
-                for k in range(0, 9, lanes):
-                    source, taps = g * row + c * step + k, min(lanes, 9 - k)
-                    turn(wf, source, row, min(lanes, F - g), scratch, k * lanes, lanes, taps)
-                to = (sliver * E * u_rows + c) * wide + f
-                both_ways(
-                    filter_pass, tile, 3, tile + 2, scratch, first, 3 * order, order, 9 * lanes,
-                    uf, to, (tile + 2) * u_rows * wide, u_rows * wide,
-                )  # fmt: skip
+    first = work + 8 * lanes if turned else work
+    for v in range(0, wide, lanes):
+        f = min(sliver * wide + v, F - 1)  # beyond the last, it is computed again
+        count = min(lanes, F - f)
+        for c in range(c0, c1):
+            for k in range(0, 9, lanes):
+                source, taps = f * row + c * step + k, min(lanes, 9 - k)
+                turn(w, source, row, count, a, work + k * lanes, lanes, taps)
+            both_ways(
+                filter_pass, tile, 3, tile + 2, a, first, 3 * order, order, work + 9 * lanes,
+                to, t + c * wide + v, (tile + 2) * t_step, t_step,
+            )  # fmt: skip
 
 
 def transform_weight(weight: Array, tile: int, turned: bool = False) -> Array:
     """U of a weight (F, C, 3, 3), for ``forward``; ``turned``: for ``grad_input``.
 
-    (slivers, E, C, wide): E numbers in the place of 9, for filters in slivers as wide as the
-    products are.
+    (slivers, E, C | 1, wide): E numbers in the place of 9, for filters in slivers as wide as the
+    products are. The row beyond an even C keeps the E numbers of a filter apart in a cache.
     """
-    weight = contiguous(weight)
-    F, C = weight.shape[1::-1] if turned else weight.shape[:2]
-    wide = WIDE * VECTOR_BYTES // weight.itemsize
-    u = empty((-(-F // wide), (tile + 2) ** 2, C | 1, wide), weight, op="conv2d")
-    if u.size:
-        filters(weight, u, tile, turned)
+    C = weight.shape[0] if turned else weight.shape[1]
+    u = _no_filters(weight, tile, turned, C | 1)
+    if weight.size:
+        work = 9 + 3 * (tile + 2)
+        scratch = empty((backend.get_num_threads(), work * VECTOR_BYTES // u.itemsize), u)
+        filters(contiguous(weight), u, tile, turned, scratch)
     return u
+
+
+def _no_filters(weight: Array, tile: int, turned: bool, rows: int) -> Array:
+    """Room for U, with this many rows of channels."""
+    F = weight.shape[1] if turned else weight.shape[0]
+    wide = WIDE * VECTOR_BYTES // weight.itemsize
+    return empty((-(-F // wide), (tile + 2) ** 2, rows, wide), weight, op="conv2d")
 
 
 @inline
@@ -161,10 +193,13 @@ def _multiply(
 
 
 def correlate_numpy(
-    x: Array, u: Array, bias: Array, y: Array, padding: Pair, tile: int, relu: bool, rows: int,
-    scratch: Array,
+    x: Array, weight: Array, u: Array, bias: Array, y: Array, padding: Pair, tile: int,
+    turned: bool, relu: bool, rows: int, scratch: Array,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
+    if u.size == 0:
+        u = _no_filters(weight, tile, turned, x.shape[1])
+        transform_weight_numpy(weight, u, tile, turned)
     N, C = x.shape[:2]
     F, OH, OW = y.shape[1:]
     B, _, A = (m.astype(x.dtype) for m in matrices(tile))
@@ -182,17 +217,19 @@ def correlate_numpy(
 
 @kernel(numpy=correlate_numpy, parallel_above=1 << 13)
 def correlate(
-    x: Array, u: Array, bias: Array, y: Array, padding: Pair, tile: int, relu: bool, rows: int,
-    scratch: Array,
+    x: Array, weight: Array, u: Array, bias: Array, y: Array, padding: Pair, tile: int,
+    turned: bool, relu: bool, rows: int, scratch: Array,
 ) -> None:  # fmt: skip
-    """y = the convolution of x with the filters of u, plus bias, some ``rows`` of tiles at a time.
+    """y = the convolution of x with the filters, plus bias, some ``rows`` of tiles at a time.
 
-    bias: as many as u has filters. scratch: one row per thread, for V, M, and some rows of pixels.
+    u: U of the weight, or, without rows of channels, it is made from the weight as it is needed.
+    bias: as many as U has filters. scratch: one row per thread, for V, M, some pixels, and U of a
+    sliver.
     """
     N, C, H, W = x.shape
     F, OH, OW = y.shape[1:]
-    slivers, E, u_rows, wide = u.shape
-    u_step = u_rows * wide
+    slivers, E, known, wide = u.shape
+    u_step = (C | 1) * wide
     lanes = wide // WIDE
     TH, TW = (OH + tile - 1) // tile, (OW + tile - 1) // tile
     chunks = (N * TH + rows - 1) // rows
@@ -212,15 +249,20 @@ def correlate(
             v = worker * room
             m = v + E * v_step
             work = m + E * m_step
-            s = work + E * lanes
+            own_u = work + (E + 8) * lanes
+            s = own_u if known > 0 else own_u + E * u_step
             for c in range(0, C, lanes):
                 tiles_of(
                     data_pass, 2, xf, C, H, W, padding, tile, c, r0, r1, TH, TW,
                     a, v + c, v_row, v_step, a, work, s,
                 )  # fmt: skip
             for sliver in range(task % parts, slivers, parts):
-                b = sliver * E * u_step
-                _multiply(a, v, v_row, v_step, C, uf, b, u_step, m, m_step, E, tiles)
+                if known > 0:
+                    b = sliver * E * u_step
+                    _multiply(a, v, v_row, v_step, C, uf, b, u_step, m, m_step, E, tiles)
+                else:
+                    _filters_of(weight, turned, tile, sliver, 0, C, a, own_u, u_step, a, work)
+                    _multiply(a, v, v_row, v_step, C, a, own_u, u_step, m, m_step, E, tiles)
                 for f in range(sliver * wide, min((sliver + 1) * wide, F), lanes):
                     _result(
                         a, m + f % wide, wide, m_step, work, s, tile, r0, r1,
@@ -243,8 +285,6 @@ def row_for(C: int, lanes: int) -> int:
 
 _tiles_for, _row_for = inline(tiles_for), inline(row_for)
 
-TILES = 96
-
 
 def forward(
     x: Array, weight: Array, padding: Pair, bias: Array | None = None, tile: int = 4,
@@ -256,60 +296,73 @@ def forward(
     x (N, C, H, W), weight (F, C, 3, 3), y (N, F, H + 2 PH - 2, W + 2 PW - 2), float32 or float64.
     ``u``: ``transform_weight(weight, tile)``, where it is known already.
     """
-    if u is None:
-        u = transform_weight(weight, tile)
-    return _correlate(x, u, weight.shape[0], padding, bias, tile, relu)
+    return _correlate(x, weight, u, padding, bias, tile, False, relu)
 
 
 def grad_input(
     gy: Array, weight: Array, x_shape: tuple[int, ...], padding: Pair, tile: int = 4,
     u: Array | None = None,
 ) -> Array:  # fmt: skip
-    """The gradient of x: gy under the turned filters, the padding turned inside out.
+    """The gradient of x (N, C, H, W): gy under the turned filters, the padding turned inside out.
 
     ``u``: ``transform_weight(weight, tile, turned=True)``, where it is known already.
     """
-    if u is None:
-        u = transform_weight(weight, tile, turned=True)
     around = 2 - padding[0], 2 - padding[1]
-    return _correlate(gy, u, x_shape[1], around, None, tile, False)
+    return _correlate(gy, weight, u, around, None, tile, True, False)
 
 
 def _correlate(
-    x: Array, u: Array, F: int, padding: Pair, bias: Array | None, tile: int, relu: bool
-) -> Array:
+    x: Array, weight: Array, u: Array | None, padding: Pair, bias: Array | None, tile: int,
+    turned: bool, relu: bool,
+) -> Array:  # fmt: skip
     N, C, H, W = x.shape
+    F = weight.shape[1] if turned else weight.shape[0]
     OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
     y = empty((N, F, OH, OW), x, op="conv2d")
-    if y.size == 0:
-        return y
-    slivers, _, _, wide = u.shape
-    all_bias = np.zeros(slivers * wide, x.dtype)
+    if y.size == 0 or C == 0:
+        y[...] = 0 if bias is None else bias[:, None, None]
+        return np.maximum(y, 0) if relu else y
+    x, weight = contiguous(x), contiguous(weight)
+    rows, few, room = _plan(N, C, F, OH, OW, tile, x.itemsize, u is not None)
+    if u is None:
+        u = _no_filters(weight, tile, turned, 0) if few else transform_weight(weight, tile, turned)
+    all_bias = np.zeros(u.shape[0] * u.shape[3], x.dtype)
     if bias is not None:
         all_bias[:F] = bias
-    rows, room = _plan(N, C, OH, OW, tile, x.itemsize)
     scratch = empty((backend.get_num_threads(), room), x, op="conv2d")
-    correlate(contiguous(x), u, all_bias, y, padding, tile, relu, rows, scratch)
+    correlate(x, weight, u, all_bias, y, padding, tile, turned, relu, rows, scratch)
     return y
 
 
-def _plan(N: int, C: int, OH: int, OW: int, tile: int, itemsize: int) -> tuple[int, int]:
-    """Rows of tiles that ``correlate`` takes at a time, and the numbers that it needs for them."""
+def _plan(
+    N: int, C: int, F: int, OH: int, OW: int, tile: int, itemsize: int, known: bool
+) -> tuple[int, bool, int]:
+    """Rows of tiles that ``correlate`` takes at a time, whether it makes U itself, and the numbers
+    that it needs per thread."""
     lanes = VECTOR_BYTES // itemsize
+    wide, E = WIDE * lanes, (tile + 2) ** 2
     TH, TW = -(-OH // tile), -(-OW // tile)
-    rows = min(N * TH, max(1, TILES // TW))
-    room = (tile + 2) ** 2 * (tiles_for(rows * TW) * (row_for(C, lanes) + WIDE * lanes) + 3 * lanes)
-    return rows, room + (rows * tile + 2) * (TW * tile + 2) * lanes
+    few = not known and (N * TH * TW <= FEW or E * C * F * itemsize > ROOM)
+    own_u = E * (C | 1) * wide if few else 0
+    per_tile = E * (row_for(C, lanes) + wide)
+    tiles = min(FEW if few else TILES, (ROOM // itemsize - own_u) // per_tile)
+    rows = min(N * TH, max(1, tiles // TW))
+    room = tiles_for(rows * TW) * per_tile + (3 * E + 8) * lanes + own_u
+    return rows, few, room + (rows * tile + 2) * (TW * tile + 2) * lanes
 
 
 def workspace_bytes(
     x_shape: tuple[int, ...], weight_shape: tuple[int, ...], dtype: Any, padding: Pair, tile: int
 ) -> int:
-    """Bytes that ``forward`` holds beside x, weight and y, U not counted."""
+    """Bytes that ``forward`` holds beside x, weight and y: about ROOM per thread at most, but one
+    row of tiles is the least there is, which takes more where rows are long and channels many."""
     N, C, H, W = x_shape
+    F = weight_shape[0]
     OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
     itemsize = np.dtype(dtype).itemsize
-    return backend.get_num_threads() * _plan(N, C, OH, OW, tile, itemsize)[1] * itemsize
+    _, few, room = _plan(N, C, F, OH, OW, tile, itemsize, False)
+    u = 0 if few else (tile + 2) ** 2 * (C | 1) * (F + WIDE * VECTOR_BYTES // itemsize)
+    return (backend.get_num_threads() * room + u) * itemsize
 
 
 def error_bound(C: int, tile: int, dtype: Any = np.float32) -> float:
