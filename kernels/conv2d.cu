@@ -14,15 +14,16 @@
 // the shapes alone.
 // Source: S. Chetlur et al., cuDNN: Efficient Primitives for Deep Learning, arXiv:1410.0759.
 #include "array.cuh"
+#include "half.cuh"
 #include "loop.cuh"
 #include "tile.cuh"
 
 // y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of
 // weight[f, c, kh, kw] * x[n, g C/G + c, oh SH + kh DH - PH, ow SW + kw DW - PW], x = 0 outside.
 // launch: block 256, grid-stride over y.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) forward_naive(
-    Array<const T, 4> x, Array<const T, 4> weight, Array<const T, 1> bias, Array<T, 4> y, int SH,
+    Array<const E, 4> x, Array<const E, 4> weight, Array<const E, 1> bias, Array<E, 4> y, int SH,
     int SW, int PH, int PW, int DH, int DW, int groups) {
     const int H = x.shape[2], W = x.shape[3];
     const auto [F, CG, KH, KW] = weight.shape;
@@ -47,9 +48,9 @@ __global__ void __launch_bounds__(256) forward_naive(
 // A gather: the thread of a pixel of x looks up who read it, instead of each pixel of y adding to
 // all that it has read. (3 blocks at a time: for 4, ptxas spills registers on sm_120.)
 // launch: block 256, grid-stride over gx.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256, 3) grad_input_naive(
-    Array<const T, 4> gy, Array<const T, 4> weight, Array<T, 4> gx, int SH, int SW, int PH, int PW,
+    Array<const E, 4> gy, Array<const E, 4> weight, Array<E, 4> gx, int SH, int SW, int PH, int PW,
     int DH, int DW, int groups) {
     const auto [N, C, H, W] = gx.shape;
     const auto [F, CG, KH, KW] = weight.shape;
@@ -75,9 +76,9 @@ __global__ void __launch_bounds__(256, 3) grad_input_naive(
 // gw[f, c, kh, kw] = sum over n, oh, ow of
 // gy[n, f, oh, ow] * x[n, g C/G + c, oh SH + kh DH - PH, ow SW + kw DW - PW].
 // launch: block 256, grid-stride over gw.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) grad_weight_naive(
-    Array<const T, 4> gy, Array<const T, 4> x, Array<T, 4> gw, int SH, int SW, int PH, int PW,
+    Array<const E, 4> gy, Array<const E, 4> x, Array<E, 4> gw, int SH, int SW, int PH, int PW,
     int DH, int DW, int groups) {
     const int H = x.shape[2], W = x.shape[3];
     const auto [F, CG, KH, KW] = gw.shape;
@@ -111,9 +112,9 @@ __device__ inline Pixel pixel(long long first, int t, int size) {
 
 // forward_naive's y, in tiles of ROWS filters and COLS pixels (see tile.cuh).
 // launch: block 128, grid (ceil(N * OH * OW / COLS), ceil(F / groups / ROWS), groups)
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128, 4) forward(
-    Array<const T, 4> x, Array<const T, 4> weight, Array<const T, 1> bias, Array<T, 4> y, int SH,
+    Array<const E, 4> x, Array<const E, 4> weight, Array<const E, 1> bias, Array<E, 4> y, int SH,
     int SW, int PH, int PW, int DH, int DW, int groups) {
     constexpr int V = Tile<T>::VECTOR, R = Tile<T>::R, DEPTH = Tile<T>::DEPTH;
     constexpr int ROWS = Tile<T>::ROWS, COLS = Tile<T>::COLS;
@@ -129,7 +130,7 @@ __global__ void __launch_bounds__(128, 4) forward(
     const int row = threadIdx.x / (DEPTH / V), a_depth = threadIdx.x % (DEPTH / V) * V;
     const int column = threadIdx.x % COLS, b_depth = threadIdx.x / COLS * R;
     // Where fewer filters are left, the last is fetched again; only its own thread stores it.
-    const T* filter = &weight(g * FG + min(f0 + row, FG - 1), 0, 0, 0);
+    const E* filter = &weight(g * FG + min(f0 + row, FG - 1), 0, 0, 0);
     if (threadIdx.x < COLS)  // each pixel's place is computed once, for its reader and its writers
         pixels[threadIdx.x] = pixel(first, threadIdx.x, OH * OW);
     __syncthreads();
@@ -148,7 +149,7 @@ __global__ void __launch_bounds__(128, 4) forward(
         T a[V], b[R];
         if (step < steps) {
             const int a_k = step * DEPTH + a_depth, b_k = step * DEPTH + b_depth;
-            load_some(filter + a_k, K - a_k, a);
+            load_some<V>(filter + a_k, K - a_k, a);
             // The first tap by division, the next ones by counting on.
             int c = b_k / (KH * KW), kh = b_k / KW % KH, kw = b_k % KW;
             for (int i = 0; i < R; i++) {
@@ -187,9 +188,9 @@ __global__ void __launch_bounds__(128, 4) forward(
 // grad_input_naive's gx, in tiles of ROWS channels and COLS pixels of x. With a stride, most taps
 // of a pixel lead to no pixel of y, and their zeros are multiplied all the same.
 // launch: block 128, grid (ceil(N * H * W / COLS), ceil(CG / ROWS), groups)
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128, 4) grad_input(
-    Array<const T, 4> gy, Array<const T, 4> weight, Array<T, 4> gx, int SH, int SW, int PH, int PW,
+    Array<const E, 4> gy, Array<const E, 4> weight, Array<E, 4> gx, int SH, int SW, int PH, int PW,
     int DH, int DW, int groups) {
     constexpr int V = Tile<T>::VECTOR, R = Tile<T>::R, DEPTH = Tile<T>::DEPTH;
     constexpr int ROWS = Tile<T>::ROWS, COLS = Tile<T>::COLS;
@@ -271,9 +272,9 @@ __global__ void __launch_bounds__(128, 4) grad_input(
 // many blocks busy, and add_slices then adds them up. For the same bits everywhere, S must depend
 // on shapes alone, not on the GPU.
 // launch: block 128, grid (ceil(CG * KH * KW / COLS), ceil(F / groups / ROWS), groups * S)
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128, 4) grad_weight(
-    Array<const T, 4> gy, Array<const T, 4> x, Array<T, 5> partial, int SH, int SW, int PH, int PW,
+    Array<const E, 4> gy, Array<const E, 4> x, Array<T, 5> partial, int SH, int SW, int PH, int PW,
     int DH, int DW, int groups) {
     constexpr int V = Tile<T>::VECTOR, R = Tile<T>::R, DEPTH = Tile<T>::DEPTH;
     constexpr int ROWS = Tile<T>::ROWS, COLS = Tile<T>::COLS;
@@ -345,8 +346,8 @@ __global__ void __launch_bounds__(128, 4) grad_weight(
 
 // gw = the sum over s of partial[s], in this order: the second pass of grad_weight.
 // launch: block 256, grid-stride over gw.size
-template <typename T>
-__global__ void __launch_bounds__(256) add_slices(Array<const T, 5> partial, Array<T, 4> gw) {
+template <typename E, typename T = Real<E>>
+__global__ void __launch_bounds__(256) add_slices(Array<const T, 5> partial, Array<E, 4> gw) {
     const auto [S, F, CG, KH, KW] = partial.shape;
     for (auto [f, c, kh, kw] : grid_range(F, CG, KH, KW)) {
         T sum = 0;

@@ -6,9 +6,11 @@ One truth for all who launch or compile kernels. A file holds plain kernels, ::
     template <typename T>
     __global__ void __launch_bounds__(256) name(Array<const T, 4> x, Array<T, 4> y, int KH) {
 
-of which a small parser reads the ``// launch:`` line, the template's and the kernel's parameters,
-``constexpr int`` constants, and names that the body gives to extents (``int OW = y.shape[3]``). The
-expressions of a launch line may use all of these names.
+of which a small parser reads the ``// launch:`` line (and ``// types: Half, BFloat16 from sm_80``
+where not every type will do), the template's and the kernel's parameters, ``constexpr int``
+constants, and names that the body gives to extents (``int OW = y.shape[3]``). The expressions of a
+launch line may use all of these names. The template is of ``T``, or of ``E`` with ``T = Real<E>``
+(see half.cuh).
 """
 
 from __future__ import annotations
@@ -46,7 +48,12 @@ SCALARS = {
     "uint32_t": "u4",
     "int64_t": "i8",
     "uint64_t": "u8",
+    # NumPy has no bfloat16: its bits travel as integers.
+    "Half": "f2",
+    "BFloat16": "u2",
 }
+REAL = {"Half": "float", "BFloat16": "float"}  # half.cuh's Real: the others are their own
+TYPES = {"E": ("float", "double", "Half"), "T": ("float", "double")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,21 +83,28 @@ class Kernel:
     path: Path
     name: str
     line: int
-    templates: tuple[str, ...]
+    templates: tuple[str, ...]  # of those that a caller gives; T = Real<E> follows from E
+    derived: Mapping[str, str]  # T -> "E"
+    types: Mapping[str, str]  # that it is compiled for -> the oldest architecture, or ""
     parameters: tuple[tuple[str, str], ...]  # (type, name)
     rule: LaunchRule | None
     launch_bounds: str
     constants: Mapping[str, str]
     extents: Mapping[str, tuple[str, int]]  # OW -> ("y", 3)
 
-    def instantiate(self, arguments: Sequence[str]) -> tuple[Parameter, ...]:
-        """The parameters for given template arguments, ``["float"]``."""
+    def values(self, arguments: Sequence[str]) -> dict[str, str]:
+        """All template parameters, where these are given: ``["Half"]`` is E, and T is float."""
         if len(arguments) != len(self.templates):
             raise ValueError(
                 f"{self.name} has {len(self.templates)} template parameters"
                 f" ({', '.join(self.templates)}), but got {len(arguments)}"
             )
-        values = dict(zip(self.templates, arguments, strict=True))
+        given = dict(zip(self.templates, arguments, strict=True))
+        return given | {name: REAL.get(given[E], given[E]) for name, E in self.derived.items()}
+
+    def instantiate(self, arguments: Sequence[str]) -> tuple[Parameter, ...]:
+        """The parameters for given template arguments, ``["float"]``."""
+        values = self.values(arguments)
         return tuple(_parameter(type, name, values) for type, name in self.parameters)
 
 
@@ -156,7 +170,10 @@ def kernels(path: Path | str) -> dict[str, Kernel]:
         _without_comments(inlined(_header(path, name)))
         for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, flags=re.MULTILINE)
     )
-    rules = [(match.start(), match[1]) for match in re.finditer(r"//\s*launch:\s*([^\n]*)", text)]
+    rules, types = (
+        [(match.start(), match[1]) for match in re.finditer(rf"//\s*{what}:\s*([^\n]*)", text)]
+        for what in ("launch", "types")
+    )
     found: dict[str, Kernel] = {}
     starts = list(re.finditer(r"__global__\s", code))
     previous = 0
@@ -172,15 +189,19 @@ def kernels(path: Path | str) -> dict[str, Kernel]:
         bounds = (head[1] or "").split(",")[0].strip()
         close = _closing(code, head.end() - 1)
         body = code[close:end]
-        template = re.search(r"template\s*<([^<>]*)>\s*$", code[: start.start()])
+        template = re.search(r"template\s*<((?:[^<>]|<[^<>]*>)*)>\s*$", code[: start.start()])
         # The first comment line between the kernel before and this one.
         rule = next((r for at, r in rules if previous <= at < start.start()), None)
+        only = next((t for at, t in types if previous <= at < start.start()), None)
         constants = _constants(headers + code[: starts[0].start()] + body)
+        given, derived = _templates(template[1] if template else "")
         found[head[2]] = Kernel(
             path,
             head[2],
             code.count("\n", 0, start.start()) + 1,
-            tuple(part.split()[-1] for part in _split(template[1])) if template else (),
+            given,
+            derived,
+            _types(only, given),
             tuple(_declaration(part) for part in _split(code[head.end() : close])),
             _rule(rule) if rule else None,
             bounds,
@@ -189,6 +210,29 @@ def kernels(path: Path | str) -> dict[str, Kernel]:
         )
         previous = start.end()
     return found
+
+
+def _templates(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """``typename E, typename T = Real<E>``: E is given, T follows from it."""
+    given, derived = [], {}
+    for part in _split(text):
+        declared, _, default = part.partition("=")
+        name = declared.split()[-1]
+        if not default:
+            given.append(name)
+        elif real := re.fullmatch(r"\s*Real<(\w+)>", default):
+            derived[name] = real[1]
+        else:
+            raise ValueError(f"template parameter {part!r}: only Real<E> can be a default")
+    return tuple(given), derived
+
+
+def _types(line: str | None, templates: tuple[str, ...]) -> dict[str, str]:
+    """``// types: Half, BFloat16 from sm_80``; without such a line, all that E or T can be."""
+    if line is None:
+        return dict.fromkeys(TYPES.get(templates[0], ()) if templates else ("",), "")
+    pairs = (part.partition(" from ") for part in _split(line))
+    return {name.strip(): oldest.strip() for name, _, oldest in pairs}
 
 
 def _constants(code: str) -> dict[str, str]:
@@ -224,7 +268,7 @@ def find(path: Path | str, expression: str) -> tuple[Kernel, tuple[Parameter, ..
         )
     kernel = all_kernels[name]
     arguments = _split(rest.removesuffix(">").replace("longlong", "long long"))
-    return kernel, kernel.instantiate(arguments), dict(zip(kernel.templates, arguments))
+    return kernel, kernel.instantiate(arguments), kernel.values(arguments)
 
 
 def _closing(code: str, opening: int) -> int:

@@ -7,15 +7,16 @@
 // Source: L. Sifre, Rigid-Motion Scattering for Image Classification, 2014; A. Howard et al.,
 // MobileNets, arXiv:1704.04861.
 #include "array.cuh"
+#include "half.cuh"
 #include "loop.cuh"
 #include "reduce.cuh"
 
 // y[n, f, oh, ow] = bias[f] + sum over kh, kw of
 // weight[f, 0, kh, kw] * x[n, f C // F, oh SH + kh DH - PH, ow SW + kw DW - PW], x = 0 outside.
 // launch: block 256, grid-stride over y.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) forward(
-    Array<const T, 4> x, Array<const T, 4> weight, Array<const T, 1> bias, Array<T, 4> y, int SH,
+    Array<const E, 4> x, Array<const E, 4> weight, Array<const E, 1> bias, Array<E, 4> y, int SH,
     int SW, int PH, int PW, int DH, int DW) {
     const int C = x.shape[1], H = x.shape[2], W = x.shape[3];
     const int KH = weight.shape[2], KW = weight.shape[3];
@@ -40,9 +41,9 @@ __global__ void __launch_bounds__(256) forward(
 // gx[n, c, h, w] = sum over the filters f of channel c and all kh, kw, oh, ow with
 // oh SH + kh DH - PH = h and ow SW + kw DW - PW = w of weight[f, 0, kh, kw] * gy[n, f, oh, ow].
 // launch: block 256, grid-stride over gx.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) grad_input(
-    Array<const T, 4> gy, Array<const T, 4> weight, Array<T, 4> gx, int SH, int SW, int PH, int PW,
+    Array<const E, 4> gy, Array<const E, 4> weight, Array<E, 4> gx, int SH, int SW, int PH, int PW,
     int DH, int DW) {
     const auto [N, C, H, W] = gx.shape;
     const int F = weight.shape[0], KH = weight.shape[2], KW = weight.shape[3];
@@ -69,9 +70,9 @@ __global__ void __launch_bounds__(256) grad_input(
 //
 // One block per weight: its threads share out the pixels of all images, and then add up their sums.
 // launch: block 256, grid gw.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) grad_weight(
-    Array<const T, 4> gy, Array<const T, 4> x, Array<T, 4> gw, int SH, int SW, int PH, int PW,
+    Array<const E, 4> gy, Array<const E, 4> x, Array<E, 4> gw, int SH, int SW, int PH, int PW,
     int DH, int DW) {
     const int C = x.shape[1], H = x.shape[2], W = x.shape[3];
     const int KH = gw.shape[2], KW = gw.shape[3];

@@ -11,6 +11,7 @@
 // bodies differ. Every element of c is one thread's sum, over k in order.
 // Source: S. Boehm, How to Optimize a CUDA Matmul Kernel, 2022.
 #include "array.cuh"
+#include "half.cuh"
 #include "loop.cuh"
 #include "tile.cuh"
 
@@ -19,9 +20,9 @@
 // a: (B, M, K) or (1, M, K). b: (B, K, N). c: (B, M, N). Neighbouring threads have neighbouring n:
 // they read neighbours of b, and one and the same number of a.
 // launch: block 256, grid-stride over c.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) matmul_naive(
-    Array<const T, 3> a, Array<const T, 3> b, Array<T, 3> c) {
+    Array<const E, 3> a, Array<const E, 3> b, Array<E, 3> c) {
     const int K = b.shape[1];
     const auto [B, M, N] = c.shape;
     for (auto [i, m, n] : grid_range(B, M, N)) {
@@ -35,9 +36,9 @@ __global__ void __launch_bounds__(256) matmul_naive(
 // The same. 16 x 16 threads share the 16 rows of a and 16 columns of b that they all need: each
 // thread fetches one number of both, and the block reads it 16 times from shared memory.
 // launch: block (16, 16), grid (ceil(N / 16), ceil(M / 16), B)
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) matmul_shared(
-    Array<const T, 3> a, Array<const T, 3> b, Array<T, 3> c) {
+    Array<const E, 3> a, Array<const E, 3> b, Array<E, 3> c) {
     __shared__ T a_tile[16][16], b_tile[16][16];
     const int K = b.shape[1], i = blockIdx.z;
     const auto [B, M, N] = c.shape;
@@ -61,9 +62,9 @@ __global__ void __launch_bounds__(256) matmul_shared(
 // so a thread reads 8 of a and 8 of b into registers, and has 64 multiply-adds to do with them. (4
 // and 4 doubles, which are twice as large.)
 // launch: block 128, grid (ceil(N / COLS), ceil(M / ROWS), B)
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128, 4) matmul_registers(
-    Array<const T, 3> a, Array<const T, 3> b, Array<T, 3> c) {
+    Array<const E, 3> a, Array<const E, 3> b, Array<E, 3> c) {
     constexpr int R = Tile<T>::R, ROWS = 8 * R, COLS = 16 * R, DEPTH = 8;
     __shared__ T a_tile[ROWS][DEPTH], b_tile[DEPTH][COLS];
     const int K = b.shape[1], i = blockIdx.z;
@@ -105,9 +106,9 @@ __global__ void __launch_bounds__(128, 4) matmul_registers(
 // The same. A thread's rows and columns come in vectors of 16 bytes, read by one instruction from
 // shared memory (see tile.cuh), and from global memory where a vector is whole and aligned.
 // launch: block 128, grid (ceil(N / COLS), ceil(M / ROWS), B)
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128, 4) matmul_vectors(
-    Array<const T, 3> a, Array<const T, 3> b, Array<T, 3> c) {
+    Array<const E, 3> a, Array<const E, 3> b, Array<E, 3> c) {
     constexpr int V = Tile<T>::VECTOR, R = Tile<T>::R, DEPTH = Tile<T>::DEPTH;
     __shared__ Tile<T> tile;
     const int K = b.shape[1], i = blockIdx.z;
@@ -120,12 +121,12 @@ __global__ void __launch_bounds__(128, 4) matmul_vectors(
     for (int k0 = 0; k0 < K; k0 += DEPTH) {
         T part[V];
         // Where fewer rows are left, the last is computed again; only its own thread stores it.
-        load_some(&a(i % a.shape[0], min(m0 + row, M - 1), 0) + k0 + depth, K - k0 - depth, part);
+        load_some<V>(&a(i % a.shape[0], min(m0 + row, M - 1), 0) + k0 + depth, K - k0 - depth, part);
         for (int v = 0; v < V; v++)
             tile.a[depth + v][row] = part[v];
         for (int k = threadIdx.x / 32; k < DEPTH; k += 4) {
             const int n = k0 + k < K ? N - n0 - column : 0;
-            load_some(&b(i, min(k0 + k, K - 1), 0) + n0 + column, n, part);
+            load_some<V>(&b(i, min(k0 + k, K - 1), 0) + n0 + column, n, part);
             for (int v = 0; v < V; v++)
                 tile.b[k][column + v] = part[v];
         }
@@ -145,9 +146,9 @@ __global__ void __launch_bounds__(128, 4) matmul_vectors(
 // so in step s the numbers of step s are fetched into registers while those of step s - 1 are
 // multiplied. With two tiles, one is filled while the other is read: one barrier a step is enough.
 // launch: block 128, grid (ceil(N / COLS), ceil(M / ROWS), B)
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128, 4) matmul(
-    Array<const T, 3> a, Array<const T, 3> b, Array<T, 3> c) {
+    Array<const E, 3> a, Array<const E, 3> b, Array<E, 3> c) {
     constexpr int V = Tile<T>::VECTOR, R = Tile<T>::R, DEPTH = Tile<T>::DEPTH;
     __shared__ Tile<T> tile[2];
     const int K = b.shape[1], i = blockIdx.z;
@@ -161,11 +162,11 @@ __global__ void __launch_bounds__(128, 4) matmul(
         const int k0 = step * DEPTH;
         T a_part[V], b_part[DEPTH / 4][V];
         if (step < steps) {
-            const T* a_row = &a(i % a.shape[0], min(m0 + row, M - 1), 0);
-            load_some(a_row + k0 + depth, K - k0 - depth, a_part);
+            const E* a_row = &a(i % a.shape[0], min(m0 + row, M - 1), 0);
+            load_some<V>(a_row + k0 + depth, K - k0 - depth, a_part);
             for (int j = 0; j < DEPTH / 4; j++) {
                 const int k = k0 + threadIdx.x / 32 + 4 * j, n = k < K ? N - n0 - column : 0;
-                load_some(&b(i, min(k, K - 1), 0) + n0 + column, n, b_part[j]);
+                load_some<V>(&b(i, min(k, K - 1), 0) + n0 + column, n, b_part[j]);
             }
         }
         if (step > 0)

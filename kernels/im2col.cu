@@ -4,6 +4,7 @@
 // here the whole matrix is written at once. col2im gathers: each thread looks up what the columns
 // hold for its own pixel, so that no two threads add to one number.
 #include "array.cuh"
+#include "half.cuh"
 #include "loop.cuh"
 
 // col[n, (c KH + kh) KW + kw, oh, ow] = x[n, c, oh SH + kh DH - PH, ow SW + kw DW - PW], x = 0
@@ -12,9 +13,9 @@
 // x: (N, C, H, W). col: (N, C KH KW, OH, OW). One thread reads one window of one channel: its
 // position is computed once, and neighbouring threads write neighbouring numbers of each tap.
 // launch: block 256, grid-stride over x.shape[0] * x.shape[1] * OH * OW
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) im2col(
-    Array<const T, 4> x, Array<T, 4> col, int KH, int KW, int SH, int SW, int PH, int PW, int DH,
+    Array<const E, 4> x, Array<E, 4> col, int KH, int KW, int SH, int SW, int PH, int PW, int DH,
     int DW) {
     const auto [N, C, H, W] = x.shape;
     const int OH = col.shape[2], OW = col.shape[3];
@@ -34,9 +35,9 @@ __global__ void __launch_bounds__(256) im2col(
 // col: (N, C KH KW, OH, OW). x: (N, C, H, W). Tap (kh, kw) read pixel h for the output row oh with
 // oh SH + kh DH - PH = h, if there is one.
 // launch: block 256, grid-stride over x.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) col2im(
-    Array<const T, 4> col, Array<T, 4> x, int KH, int KW, int SH, int SW, int PH, int PW, int DH,
+    Array<const E, 4> col, Array<E, 4> x, int KH, int KW, int SH, int SW, int PH, int PW, int DH,
     int DW) {
     const auto [N, C, H, W] = x.shape;
     const int OH = col.shape[2], OW = col.shape[3];

@@ -10,10 +10,13 @@ import ctypes
 import functools
 import importlib.metadata
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .cache import directory
 
 WHEEL = "nvidia-cuda-nvrtc"
 LIBRARY = "nvrtc64_" if sys.platform == "win32" else "libnvrtc.so"
@@ -65,6 +68,24 @@ def _library() -> Any:
     return library
 
 
+@functools.cache
+def headers() -> Path:
+    """The folder of ``cuda_fp16.h``, ``mma.h``, ...: NVRTC carries them, and unpacks them here."""
+    top = directory()
+    if top is None:  # no safe place to keep anything
+        kept = tempfile.TemporaryDirectory(prefix="minitorch_cnn-headers-")
+        _kept.append(kept)
+        top = Path(kept.name)
+    folder = top / f"cuda-headers-{version()}"
+    said = ctypes.c_char_p()
+    if _library().nvrtcInstallBundledHeaders(str(folder).encode(), 0, ctypes.byref(said)):
+        raise CompileError(f"NVRTC cannot unpack its headers: {(said.value or b'').decode()}")
+    return folder
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []
+
+
 def _check(status: int) -> None:
     if status:
         raise CompileError(_library().nvrtcGetErrorString(status).decode())
@@ -94,7 +115,8 @@ def compile_cuda(source: str, names: Sequence[str], arch: str, file: str) -> Pro
     try:
         for name in names:
             _check(library.nvrtcAddNameExpression(program, name.encode()))
-        options = [option.encode() for option in (f"--gpu-architecture={arch}", *OPTIONS)]
+        settings = f"--gpu-architecture={arch}", f"-I{headers()}", *OPTIONS
+        options = [option.encode() for option in settings]
         failed = library.nvrtcCompileProgram(
             program, len(options), (ctypes.c_char_p * len(options))(*options)
         )

@@ -1,14 +1,15 @@
 // Pooling, as in pool.py. Arrays are stacks of planes, (planes, H, W); an output is one thread's.
 #include "array.cuh"
+#include "half.cuh"
 #include "loop.cuh"
 
 // y = the largest element of each window, indices = its place h W + w in the plane. The first of
 // equal elements counts; NaN is larger than every number, and the last NaN counts; `lowest` and -1
 // where a window has no element inside.
 // launch: block 256, grid-stride over y.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) max_pool2d(
-    Array<const T, 3> x, Array<T, 3> y, Array<long long, 3> indices, T lowest, int KH, int KW,
+    Array<const E, 3> x, Array<E, 3> y, Array<long long, 3> indices, T lowest, int KH, int KW,
     int SH, int SW, int PH, int PW, int DH, int DW) {
     const auto [planes, H, W] = x.shape;
     for (auto [n, oh, ow] : grid_range(planes, y.shape[1], y.shape[2])) {
@@ -40,9 +41,9 @@ __global__ void __launch_bounds__(256) max_pool2d(
 // each element asks the windows that could have taken it, top[h]:bottom[h] x left[w]:right[w]
 // (pool.covering_ranges), in the same order: the bits are the same.
 // launch: block 256, grid-stride over gx.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) max_pool2d_grad(
-    Array<const T, 3> gy, Array<const long long, 3> indices, Array<T, 3> gx,
+    Array<const E, 3> gy, Array<const long long, 3> indices, Array<E, 3> gx,
     Array<const long long, 1> top, Array<const long long, 1> bottom,
     Array<const long long, 1> left, Array<const long long, 1> right) {
     const auto [planes, H, W] = gx.shape;
@@ -58,9 +59,9 @@ __global__ void __launch_bounds__(256) max_pool2d_grad(
 
 // max_pool2d for windows of rows top[oh]:bottom[oh] and columns left[ow]:right[ow].
 // launch: block 256, grid-stride over y.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) max_ranges(
-    Array<const T, 3> x, Array<T, 3> y, Array<long long, 3> indices,
+    Array<const E, 3> x, Array<E, 3> y, Array<long long, 3> indices,
     Array<const long long, 1> top, Array<const long long, 1> bottom,
     Array<const long long, 1> left, Array<const long long, 1> right) {
     const auto [planes, H, W] = x.shape;
@@ -83,9 +84,9 @@ __global__ void __launch_bounds__(256) max_ranges(
 // y[oh, ow] = the sum of x over rows top[oh]:bottom[oh] and columns left[ow]:right[ow]; down each
 // column, then across, as on the CPU, which keeps the columns' sums for the windows beside.
 // launch: block 256, grid-stride over y.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) sum_ranges(
-    Array<const T, 3> x, Array<T, 3> y, Array<const long long, 1> top,
+    Array<const E, 3> x, Array<E, 3> y, Array<const long long, 1> top,
     Array<const long long, 1> bottom, Array<const long long, 1> left,
     Array<const long long, 1> right) {
     for (auto [n, oh, ow] : grid_range(y.shape[0], y.shape[1], y.shape[2])) {

@@ -3,12 +3,13 @@
 // Output (oh, ow) is mixed from rows top[oh] and bottom[oh], at a fraction down[oh] of the way, and
 // from columns left[ow] and right[ow], at across[ow]. One thread computes one output.
 #include "array.cuh"
+#include "half.cuh"
 #include "loop.cuh"
 
 // launch: block 256, grid-stride over y.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) bilinear(
-    Array<const T, 3> x, Array<T, 3> y, Array<const long long, 1> top,
+    Array<const E, 3> x, Array<E, 3> y, Array<const long long, 1> top,
     Array<const long long, 1> bottom, Array<const T, 1> down, Array<const long long, 1> left,
     Array<const long long, 1> right, Array<const T, 1> across) {
     const auto [planes, OH, OW] = y.shape;
@@ -40,9 +41,9 @@ __device__ inline int first_not_below(const Array<const long long, 1>& values, i
 // from cell to cell, a thread finds the first output of its own.
 // With 4 blocks per multiprocessor to make room for, the compiler spills no register.
 // launch: block 256, grid-stride over gx.size
-template <typename T>
+template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256, 4) bilinear_grad(
-    Array<const T, 3> gy, Array<T, 3> gx, Array<const long long, 1> top,
+    Array<const E, 3> gy, Array<E, 3> gx, Array<const long long, 1> top,
     Array<const long long, 1> bottom, Array<const T, 1> down, Array<const long long, 1> left,
     Array<const long long, 1> right, Array<const T, 1> across) {
     const auto [planes, H, W] = gx.shape;

@@ -5,14 +5,15 @@
 constexpr double SQRT_HALF = 0.7071067811865476;
 constexpr double ONE_OVER_SQRT_2PI = 0.3989422804014327;
 
-// Python's max(a, b) and min(a, b): a where it is NaN. (CUDA's own would give b.)
-template <typename T>
-__device__ T larger(T a, T b) {
+// Python's max(a, b) and min(a, b): a where it is NaN. (CUDA's own would give b.) Of a Half and a
+// float, a float.
+template <typename A, typename B>
+__device__ auto larger(A a, B b) {
     return b > a ? b : a;
 }
 
-template <typename T>
-__device__ T smaller(T a, T b) {
+template <typename A, typename B>
+__device__ auto smaller(A a, B b) {
     return b < a ? b : a;
 }
 

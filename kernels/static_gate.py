@@ -2,11 +2,11 @@
 
     python -m minitorch_cnn.kernels.static_gate [--update]
 
-Every kernel, as float and as double, is compiled to machine code for five generations of GPUs. Its
-registers, its shared memory and its local memory must not exceed ``budget.json``, and no register
-may be spilled; ``--update`` writes what was measured, and ``BUDGET.md`` with the occupancy that
-follows and the instructions of each kernel's hot loop. The figures are those of one compiler
-version: another one is refused, not compared.
+Every kernel, for every type of numbers that it takes, is compiled to machine code for five
+generations of GPUs. Its registers, its shared memory and its local memory must not exceed
+``budget.json``, and no register may be spilled; ``--update`` writes what was measured, and
+``BUDGET.md`` with the occupancy that follows and the instructions of each kernel's hot loop. The
+figures are those of one compiler version: another one is refused, not compared.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from .cache import directory
 HERE = Path(__file__).parent
 BUDGET = HERE / "budget.json"
 TABLE = HERE / "BUDGET.md"
-TYPES = ("float", "double")
 
 
 @dataclass(frozen=True)
@@ -136,11 +135,14 @@ def measure(paths: Sequence[Path] | None = None) -> list[Kernel]:
             (path, arch): pool.submit(compile_file, path, arch)
             for path in paths
             for arch in ARCHITECTURES
+            if instances(path, arch)
         }
         return [
             kernel
             for path in paths
-            for kernel in _kernels(path, {a: programs[path, a].result() for a in ARCHITECTURES})
+            for kernel in _kernels(
+                path, {arch: p.result() for (of, arch), p in programs.items() if of == path}
+            )
         ]
 
 
@@ -148,33 +150,44 @@ def _kernels(path: Path, programs: dict[str, nvrtc.Program]) -> Iterator[Kernel]
     usage = {arch: read_log(program.log) for arch, program in programs.items()}
     shown = programs[SHOWN]
     mixes = sass.mixes(shown.cubin)
-    for name, threads in instances(path).items():
+    for name, threads in instances(path, SHOWN).items():
         yield Kernel(
             path.name,
             name,
             threads,
-            {arch: usage[arch][program.symbols[name]] for arch, program in programs.items()},
+            {
+                arch: usage[arch][program.symbols[name]]
+                for arch, program in programs.items()
+                if name in program.symbols
+            },
             mixes[shown.symbols[name]],
         )
 
 
-def instances(path: Path) -> dict[str, int]:
+def instances(path: Path, arch: str) -> dict[str, int]:
     """``relu<float>``, ...: what is compiled of a file, and the threads of its blocks."""
     found = {}
     for kernel in cuda_source.kernels(path).values():
-        if kernel.templates != ("T",):
+        if len(kernel.templates) > 1:
             raise ValueError(f"{path.name}: {kernel.name} has templates {kernel.templates}, not T")
         if kernel.rule is None:
             raise ValueError(f"{path.name}: {kernel.name} has no '// launch:' line")
-        for T in TYPES:
-            sizes = (cuda_source.constant(kernel, {"T": T}, part) for part in kernel.rule.block)
-            found[f"{kernel.name}<{T}>"] = math.prod(sizes)
+        for kind, oldest in kernel.types.items():
+            if oldest and _generation(arch) < _generation(oldest):
+                continue
+            values = kernel.values([kind] if kind else [])
+            sizes = (cuda_source.constant(kernel, values, part) for part in kernel.rule.block)
+            found[f"{kernel.name}<{kind}>" if kind else kernel.name] = math.prod(sizes)
     return found
+
+
+def _generation(arch: str) -> int:
+    return int(arch.removeprefix("sm_"))
 
 
 def compile_file(path: Path, arch: str) -> nvrtc.Program:
     """All instances in one file; from the cache if neither source nor compiler has changed."""
-    names = list(instances(path))
+    names = list(instances(path, arch))
     source = cuda_source.inlined(path)
     folder = directory()
     if folder is None:
@@ -198,13 +211,14 @@ def compile_file(path: Path, arch: str) -> nvrtc.Program:
 
 
 def budget(kernels: Sequence[Kernel]) -> dict[str, Any]:
-    """What ``budget.json`` holds; lists are in the order of its architectures."""
+    """What ``budget.json`` holds; lists are in the order of its architectures, with None for one
+    that the kernel's type does not exist on."""
     return {
         "compiler": f"{nvrtc.WHEEL} {nvrtc.version()}",
         "architectures": list(ARCHITECTURES),
         "kernels": {
             f"{kernel.file} {kernel.name}": {
-                what: [getattr(usage, what) for usage in kernel.usage.values()]
+                what: [getattr(kernel.usage.get(arch), what, None) for arch in ARCHITECTURES]
                 for what in ("registers", "shared", "stack")
             }
             for kernel in kernels
@@ -234,7 +248,7 @@ def check(kernels: Sequence[Kernel], allowed: dict[str, Any]) -> list[str]:
             for arch, value, limit in zip(
                 ARCHITECTURES, values, allowed["kernels"][name][what], strict=True
             ):
-                if value > limit:
+                if value is not None and (limit is None or value > limit):
                     wrong.append(f"{name}, {arch}: {what} {value}, the budget is {limit}")
     return wrong
 
@@ -268,7 +282,8 @@ The **hot loop** is, in the machine code for {shown}, the one with the most mult
 DFMA, HMMA), without the loops inside it; where they are less than an eighth of it, the innermost
 one with the most of them, and then of loads. Of a loop that the compiler unrolled, it holds several
 rounds. **Local** counts loads and stores of local memory in the whole kernel. Several numbers in a
-cell are those of the architectures in this order; a single one holds for all.
+cell are those of the architectures in this order, with a dash for one that has no instructions for
+the kernel's type; a single one holds for all.
 """
 COLUMNS = (
     "kernel", "threads", "registers", "shared bytes", "occupancy %", "instructions", "hot loop",
@@ -292,15 +307,18 @@ def table(kernels: Sequence[Kernel]) -> str:
 
 
 def _row(kernel: Kernel) -> str:
-    usage, loop = kernel.usage, kernel.mix.loop
+    used, loop = [kernel.usage.get(arch) for arch in ARCHITECTURES], kernel.mix.loop
     length = loop.total()
     fma = sass.count(loop, sass.MULTIPLY_ADDS)
     cells = [
         f"`{kernel.name}`",
         kernel.threads,
-        _joined(u.registers for u in usage.values()),
-        _joined(u.shared for u in usage.values()),
-        _joined(round(100 * occupancy(u, kernel.threads, a)) for a, u in usage.items()),
+        _joined(str(u.registers) if u else "-" for u in used),
+        _joined(str(u.shared) if u else "-" for u in used),
+        _joined(
+            str(round(100 * occupancy(u, kernel.threads, a))) if u else "-"
+            for a, u in zip(ARCHITECTURES, used, strict=True)
+        ),
         kernel.mix.kernel.total(),
         length,
         f"{fma} ({100 * fma / length:.0f} %)" if fma else 0,
@@ -311,10 +329,10 @@ def _row(kernel: Kernel) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _joined(values: Iterable[int]) -> str:
+def _joined(values: Iterable[str]) -> str:
     """Once if they are all the same."""
     values = list(values)
-    return str(values[0]) if len(set(values)) == 1 else " / ".join(map(str, values))
+    return values[0] if len(set(values)) == 1 else " / ".join(values)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

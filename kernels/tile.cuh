@@ -33,27 +33,27 @@ struct Tile {
     }
 };
 
-template <typename T>
-struct alignas(16) Vector {
-    T at[16 / sizeof(T)];
+template <typename E, int COUNT>
+struct alignas(COUNT * sizeof(E)) Vector {
+    E at[COUNT];
 };
 
-// to[:VECTOR] = from[:VECTOR], in one load; `from` must be a multiple of 16 bytes.
-template <typename T>
-__device__ void load(const T* from, T* to) {
-    const Vector<T> v = *reinterpret_cast<const Vector<T>*>(from);
-    for (int i = 0; i < Tile<T>::VECTOR; i++)
+// to[:COUNT] = from[:COUNT], in one load; `from` must be a multiple of its bytes.
+template <int COUNT, typename E, typename T>
+__device__ void load(const E* from, T* to) {
+    const Vector<E, COUNT> v = *reinterpret_cast<const Vector<E, COUNT>*>(from);
+    for (int i = 0; i < COUNT; i++)
         to[i] = v.at[i];
 }
 
 // The same for any address, of numbers of which the first `n` exist; zeros beyond.
-template <typename T>
-__device__ void load_some(const T* from, int n, T* to) {
-    if (n >= Tile<T>::VECTOR && reinterpret_cast<size_t>(from) % 16 == 0)
-        load(from, to);
+template <int COUNT, typename E, typename T>
+__device__ void load_some(const E* from, int n, T* to) {
+    if (n >= COUNT && reinterpret_cast<size_t>(from) % sizeof(Vector<E, COUNT>) == 0)
+        load<COUNT>(from, to);
     else
-        for (int i = 0; i < Tile<T>::VECTOR; i++)
-            to[i] = i < n ? from[i] : T(0);
+        for (int i = 0; i < COUNT; i++)
+            to[i] = i < n ? T(from[i]) : T(0);
 }
 
 // sum[i][j] += sum over k of a[k][row(i)] * b[k][column(j)]: R x R multiply-adds for 2 R numbers
@@ -65,8 +65,8 @@ __device__ void multiply(const Tile<T>& tile, T (&sum)[Tile<T>::R][Tile<T>::R]) 
     for (int k = 0; k < Tile<T>::DEPTH; k++) {
         T a[R], b[R];
         for (int i = 0; i < R; i += V) {
-            load(&tile.a[k][Tile<T>::row(i)], a + i);
-            load(&tile.b[k][Tile<T>::column(i)], b + i);
+            load<V>(&tile.a[k][Tile<T>::row(i)], a + i);
+            load<V>(&tile.b[k][Tile<T>::column(i)], b + i);
         }
         for (int i = 0; i < R; i++)
             for (int j = 0; j < R; j++)

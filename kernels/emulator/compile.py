@@ -27,7 +27,8 @@ from .errors import EmulatorError, EmulatorUnavailableError
 
 HERE = Path(__file__).parent
 KEEP = 30 * 24 * 3600  # seconds
-OURS = ("cuda.h", "runtime.cpp", "interface.h", "driver.cpp")
+HALVES = ("cuda_fp16.h", "cuda_bf16.h", "mma.h")
+OURS = ("cuda.h", "runtime.cpp", "interface.h", "driver.cpp", *HALVES)
 # Files that a report does not mean, where a line of the kernel called into them.
 NOT_THE_KERNEL = (*OURS, "array.cuh", "entry", "kernel.cpp")
 

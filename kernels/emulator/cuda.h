@@ -41,7 +41,7 @@ constexpr int warpSize = 32;
 
 namespace emulator {
 
-enum Operation { SYNC, SHUFFLE, VOTE };
+enum Operation { SYNC, SHUFFLE, VOTE, MATRIX_LOAD, MATRIX_STORE, MULTIPLY };
 
 [[noreturn]] void bad_index(const void* data, const long long* indices, const int* shape, int D,
                             const char* file, int line);
@@ -267,6 +267,10 @@ inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_cast<unsigne
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) {
     return static_cast<unsigned>((static_cast<unsigned long long>(a) * b) >> 32);
+}
+
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return static_cast<unsigned long long>((static_cast<unsigned __int128>(a) * b) >> 64);
 }
 
 template <typename T>

@@ -17,6 +17,7 @@
 
 #include "cuda.h"
 #include "interface.h"
+#include "mma.h"
 
 #if defined(EMULATOR_ADDRESS)
 #include <sanitizer/common_interface_defs.h>
@@ -89,7 +90,8 @@ void new_context(Context& context, char* stack, size_t size, void (*entry)()) {
 // ---- State ----
 
 enum State { READY, AT_BARRIER, AT_WARP, EXITED };
-const char* const operation_names[] = {"__syncwarp", "a shuffle", "a vote"};
+const char* const operation_names[] = {"__syncwarp",       "a shuffle",         "a vote",
+                                       "load_matrix_sync", "store_matrix_sync", "mma_sync"};
 
 struct Fiber {
     uint3 thread;
@@ -103,7 +105,7 @@ struct Fiber {
     Operation operation;
     unsigned mask;
     int source;
-    unsigned char value[16], result[16];
+    unsigned char value[32], result[32];
     int64_t steps;
     // What it knows of its warp: what lane l did up to its stamp clock[l] is over. Its own entry
     // stamps its accesses, and moves on at each warp operation.
@@ -277,6 +279,41 @@ void wait(State state, const char* file, int line) {
     to_scheduler(false);
 }
 
+// Reports, as the mistake of a thread that waits.
+__attribute__((format(printf, 2, 3))) void blame(const Fiber& fiber, const char* format, ...) {
+    threadIdx = fiber.thread;
+    va_list values;
+    va_start(values, format);
+    describe_list("warp", fiber.file, fiber.line, nullptr, format, values);
+    va_end(values);
+}
+
+// What the lanes of a product give, and where its result goes.
+struct Factors {
+    const float *a, *b, *c;
+    float* sum;
+};
+
+// All lanes stand at mma_sync: from their fragments to matrices, and back.
+void multiply_matrices(const Fiber* warp) {
+    float a[MATRIX * MATRIX], b[MATRIX * MATRIX], sum[MATRIX * MATRIX];
+    Factors factors[32];
+    for (int lane = 0; lane < 32; ++lane) {
+        memcpy(&factors[lane], warp[lane].value, sizeof(Factors));
+        for (int e = 0; e < PER_LANE; ++e) {
+            a[place(lane, e)] = factors[lane].a[e];
+            b[place(lane, e)] = factors[lane].b[e];
+            sum[place(lane, e)] = factors[lane].c[e];
+        }
+    }
+    for (int i = 0; i < MATRIX; ++i)
+        for (int j = 0; j < MATRIX; ++j)
+            for (int k = 0; k < MATRIX; ++k)
+                sum[i * MATRIX + j] += a[i * MATRIX + k] * b[k * MATRIX + j];
+    for (int lane = 0; lane < 32; ++lane)
+        for (int e = 0; e < PER_LANE; ++e) factors[lane].sum[e] = sum[place(lane, e)];
+}
+
 // Lets the lanes of one complete warp operation go on; false if there is none.
 bool release_warps() {
     bool released = false;
@@ -299,22 +336,32 @@ bool release_warps() {
                 for (int l = 0; l < 32; ++l) clock[l] = std::max(clock[l], fiber.clock[l]);
             }
             if (!complete) continue;
+            if (operation >= MATRIX_LOAD) {
+                if (arrived != 0xffffffff) {
+                    blame(warp[lane], "%s needs all 32 lanes of a warp: %d are there",
+                          operation_names[operation], __builtin_popcount(arrived));
+                    return false;
+                }
+                for (int other = 0; other < 32; ++other)
+                    if (operation != MULTIPLY &&
+                        memcmp(warp[other].value, warp[0].value, sizeof(warp[0].value))) {
+                        blame(warp[other], "lanes of a warp give %s different addresses or rows",
+                              operation_names[operation]);
+                        return false;
+                    }
+                if (operation == MULTIPLY) multiply_matrices(warp);
+            }
             for (int other = 0; other < lanes; ++other) {
                 Fiber& fiber = warp[other];
                 if (!(arrived >> other & 1)) continue;
                 if (operation == VOTE) memcpy(fiber.result, &bits, sizeof(bits));
                 if (operation == SHUFFLE) {
                     if (fiber.source < 0 || fiber.source > 31 || !(arrived >> fiber.source & 1)) {
-                        current = &fiber;
-                        threadIdx = fiber.thread;
-                        describe("warp", fiber.file, fiber.line, nullptr,
-                                 "a shuffle reads lane %d, which %s: the value is undefined",
-                                 fiber.source,
-                                 fiber.source >= lanes                         ? "does not exist"
-                                 : fiber.source < 0                            ? "does not exist"
-                                 : warp[fiber.source].state == EXITED          ? "has exited"
-                                                                               : "is not in the mask");
-                        current = &outside;
+                        blame(fiber, "a shuffle reads lane %d, which %s: the value is undefined",
+                              fiber.source,
+                              fiber.source >= lanes || fiber.source < 0 ? "does not exist"
+                              : warp[fiber.source].state == EXITED      ? "has exited"
+                                                                        : "is not in the mask");
                         return false;
                     }
                     memcpy(fiber.result, warp[fiber.source].value, sizeof(fiber.result));
@@ -645,6 +692,25 @@ void warp(Operation operation, unsigned mask, void* value, int size, int source,
     if (size) memcpy(current->value, value, static_cast<size_t>(size));
     wait(AT_WARP, file, line);
     if (size) memcpy(value, current->result, static_cast<size_t>(size));
+}
+
+void matrix(Operation operation, const void* pointer, unsigned stride, int size, const char* file,
+            int line) {
+    const uint64_t address = reinterpret_cast<uintptr_t>(pointer);
+    if (address % 32)
+        fail("undefined", file, line, nullptr, "%s: the address is no multiple of 32 bytes (%d over)",
+             operation_names[operation], static_cast<int>(address % 32));
+    if (stride * static_cast<unsigned>(size) % 16)
+        fail("undefined", file, line, nullptr, "%s: rows of %u numbers are no multiple of 16 bytes",
+             operation_names[operation], stride);
+    uint64_t both[] = {address, stride};
+    warp(operation, 0xffffffff, both, sizeof(both), 0, file, line);
+}
+
+void multiply(const float* a, const float* b, const float* c, float* sum, const char* file,
+              int line) {
+    Factors factors = {a, b, c, sum};
+    warp(MULTIPLY, 0xffffffff, &factors, sizeof(factors), 0, file, line);
 }
 
 }  // namespace emulator
