@@ -80,7 +80,7 @@ def test_show_into_a_pipe_is_the_plain_source() -> None:
         assert (sources.FOLDER / f"conv2d{suffix}").read_text().rstrip("\n") in whole
     part = invoke("show", "pool", "max_ranges")
     assert "def _max_ranges(" in part
-    assert "max_ranges(\n    Array<const T, 3> x" in part
+    assert "max_ranges(\n    Array<const E, 3> x" in part
     assert "max_pool2d_grad" not in part
     assert "def panel_shape(" in invoke("show", "gemm", "panel_shape")
 
@@ -102,7 +102,7 @@ def test_show_on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "conv"], "did you mean conv2d?"),
+        (["show", "conv"], "did you mean conv2d or join?"),
         (["show", "conv2d", "foward"], "did you mean forward"),
         (["show", "zzz"], "there are conv2d, depthwise"),
         (["run", "gemm", "matmull", "--emulate"], "did you mean matmul"),

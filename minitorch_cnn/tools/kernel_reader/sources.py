@@ -52,7 +52,7 @@ class Entry:
 
 
 def modules() -> list[str]:
-    """The modules with CUDA kernels, all of which have a .py twin."""
+    """The modules with CUDA kernels."""
     return sorted(path.stem for path in FOLDER.glob("*.cu"))
 
 
@@ -123,6 +123,8 @@ def _twins(module: str, name: str) -> tuple[Source, ...]:
 
 @functools.cache
 def _python(path: Path) -> tuple[Source, ...]:
+    if not path.exists():  # what NumPy does in one call needs no kernel on the CPU
+        return ()
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     found = []
@@ -148,7 +150,7 @@ def _cuda(path: Path) -> dict[str, Source]:
         end = next(i for i in range(kernel.line, len(lines)) if lines[i] == "}")
         comment = [line[2:].strip() for line in lines[first : kernel.line] if line[:2] == "//"]
         launch = next((c.removeprefix("launch: ") for c in comment if c.startswith("launch:")), "")
-        said = [c for c in comment if not c.startswith("launch:")]
+        said = [c for c in comment if not c.startswith(("launch:", "types:"))]
         text = "\n".join(lines[first : end + 1])
         found[name] = Source(path, name, first + 1, text, _first_sentence(said), launch)
     return found
