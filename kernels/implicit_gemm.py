@@ -229,12 +229,15 @@ def correlate(
         blocks = (pixels + ROWS - 1) // ROWS
         places = np.empty(blocks * ROWS, np.int64)
         goals = np.empty(blocks * ROWS, np.int64)
-        for j in range(blocks * ROWS):
-            p = min(j, pixels - 1)
-            oh, ow, i = p // (OW * I), p // I % OW, p % I
-            places[j] = (oh * SH * WP + ow * SW) * I + i
-            goal = (i * M * YH + at[0] + (h0 + oh) * apart[0]) * YW + at[1] + ow * apart[1]
-            goals[j] = goal if j < pixels and i < images else -1
+        j = 0
+        for oh in range(rows):
+            for ow in range(OW):
+                goal = (at[0] + (h0 + oh) * apart[0]) * YW + at[1] + ow * apart[1]
+                for i in range(I):
+                    places[j] = (oh * SH * WP + ow * SW) * I + i
+                    goals[j] = goal + i * M * YH * YW if i < images else -1
+                    j += 1
+        places[pixels:], goals[pixels:] = places[pixels - 1], -1
         acc = np.empty(BLOCKS * ROWS * 6 * h, x.dtype)
         g, column = n0 % G, 0
         for cut in cuts:
@@ -318,13 +321,25 @@ def _surround(
                             to[uint(row + i) + wp * uint(I)] = x[uint(source) + wp]
 
 
+def share_seen(size: Pair, stride: Pair, shifts: Sequence[Array], image: Pair) -> float:
+    """How much of what the taps look at is inside the image, from 0 to 1."""
+    share = 1.0
+    for out, step, axis, n in zip(size, stride, shifts, image):
+        inside = (min(out, -(-(n - d) // step)) - max(0, -(d // step)) for d in axis.tolist())
+        share *= sum(max(0, count) for count in inside) / (out * len(axis))
+    return share
+
+
 def panel_of(
-    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool
+    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, share: float
 ) -> Pair:
-    """(images, rows): small images several at a time, large ones in bands that fit into cache."""
+    """(images, rows): small images several at a time, large ones in bands that fit into cache.
+
+    ``share``: what :func:`share_seen` says; where much is padding, it is left out, image by image alike.
+    """
     OH, OW = size
     I = 1
-    if merge and OH * OW <= 64:
+    if merge and (OH * OW <= 64 or share < 0.7):
         I = -(-N // -(-N // ROWS))
     width = (OW - 1) * stride[1] + span[1] + 1
     rows = BAND // (C * width * I * itemsize)
@@ -384,7 +399,8 @@ def _run(
     w = empty((groups * K * int(cuts.sum()) * (HALF // x.itemsize),), x)
     pack_weights(weight, w, groups, *taps, turned, cuts)
     down, right = (int(s.max() - s.min()) for s in shifts)
-    panel = panel_of(N, C, (OH, OW), stride, (down, right), x.itemsize, groups == 1)
+    share = share_seen((OH, OW), stride, shifts, x.shape[2:])
+    panel = panel_of(N, C, (OH, OW), stride, (down, right), x.itemsize, groups == 1, share)
     correlate(
         x, w, bias, y, (OH, OW), stride, *shifts, at, apart, panel, cuts, x.dtype.type(floor)
     )
@@ -513,9 +529,12 @@ def sum_pixels(
             tap = down[k // C // KW] * W + right[k // C % KW]
             places[i] = (g * C + k % C) * H * W + tap
         steps = np.empty(rows * OW * I, np.int64)
-        for j in range(rows * OW * I):
-            oh, ow, i = h0 + j // (OW * I), j // I % OW, j % I
-            steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
+        j = 0
+        for oh in range(h0, h1):
+            for ow in range(OW):
+                for i in range(I):
+                    steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
+                    j += 1
         for q in range((n1 - n0) // I):
             images = (n0 + q * I) * G * C * H * W
             part = (g * columns + left) * pixels + q * rows * OW * I * width
@@ -619,7 +638,7 @@ def workspace_bytes(
 ) -> int:  # fmt: skip
     """Bytes of packed weights, and of the bands that ``forward`` holds per thread."""
     span = (kernel[0] - 1) * dilation[0], (kernel[1] - 1) * dilation[1]
-    I, R = panel_of(N, C, size, stride, span, itemsize, groups == 1)
+    I, R = panel_of(N, C, size, stride, span, itemsize, groups == 1, 1.0)
     wide = (size[1] - 1) * stride[1] + span[1] + 1
     band = C * ((R - 1) * stride[0] + span[0] + 1) * wide * I
     columns = sum(tiles(M, itemsize)) * (HALF // itemsize)
