@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import algorithms
+from . import algorithms, conv2d_cuda
 from .algorithms import Problem
 from .backend import Array, contiguous, empty
 from .geometry import Pair, conv_output, pair
@@ -37,6 +37,8 @@ def forward(
     is computed in float32. Filter f belongs to group g = f // (F/G). ``algorithm``: one of
     ``algorithms.NAMES`` that can do it. Cost: numel(y) C/G KH KW multiply-adds.
     """
+    if not isinstance(x, np.ndarray):
+        return conv2d_cuda.forward(x, weight, stride, padding, dilation, groups, bias)
     if x.dtype == np.float16:
         bias = None if bias is None else bias.astype(np.float32)
         args = x.astype(np.float32), weight.astype(np.float32), stride, padding, dilation, groups
@@ -63,6 +65,8 @@ def grad_input(
 ) -> Array:  # fmt: skip
     """gx[n, g C/G + c, h, w] = sum over f in group g and all kh, kw, oh, ow with
     oh SH + kh DH - PH = h and ow SW + kw DW - PW = w of weight[f, c, kh, kw] * gy[n, f, oh, ow]."""
+    if not isinstance(gy, np.ndarray):
+        return conv2d_cuda.grad_input(gy, weight, x_shape, stride, padding, dilation, groups)
     if gy.dtype == np.float16:
         wide = gy.astype(np.float32), weight.astype(np.float32)
         gx = grad_input(*wide, x_shape, stride, padding, dilation, groups, algorithm)
@@ -88,6 +92,8 @@ def grad_weight(
 ) -> Array:  # fmt: skip
     """gw[f, c, kh, kw] = sum over n, oh, ow of
     gy[n, f, oh, ow] * x[n, g C/G + c, oh SH + kh DH - PH, ow SW + kw DW - PW]."""
+    if not isinstance(gy, np.ndarray):
+        return conv2d_cuda.grad_weight(gy, x, weight_shape, stride, padding, dilation, groups)
     if x.dtype == np.float16:
         wide = gy.astype(np.float32), x.astype(np.float32)
         gw = grad_weight(*wide, weight_shape, stride, padding, dilation, groups, algorithm)

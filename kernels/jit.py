@@ -45,7 +45,8 @@ PARALLEL_ABOVE = 1 << 15
 
 
 class Kernel:
-    """A loop nest and its whole-array NumPy twin; calling it picks by backend and size."""
+    """A loop nest, its whole-array NumPy twin, and for arrays on a GPU the CUDA function beside it;
+    calling it picks by where the arrays are, backend and size."""
 
     def __init__(
         self, fn: Callable[..., None], numpy: Callable[..., None], parallel_above: int
@@ -64,7 +65,11 @@ class Kernel:
         return _compile(self.fn)
 
     def __call__(self, *args: Any) -> None:
-        if backend.cpu_backend == "numpy":
+        if not isinstance(args[0], np.ndarray):
+            from .launcher import launch_twin
+
+            launch_twin(self.fn, args)
+        elif backend.cpu_backend == "numpy":
             self.numpy(*args)
         elif numba is None or numba.config.DISABLE_JIT:
             self.fn(*args)

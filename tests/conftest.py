@@ -7,14 +7,20 @@ import os
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import minitorch_cnn
+
+from . import devices
 
 # Wall-clock deadlines and speed checks say more about a busy machine than about the code.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, max_examples=25, print_blob=True, **_COMMON)
 settings.register_profile("dev", max_examples=25, **_COMMON)
+# Mistakes of a backend show in any example, and emulated kernels are slow.
+settings.register_profile(
+    "device", derandomize=True, max_examples=6, phases=[Phase.explicit, Phase.generate], **_COMMON
+)
 settings.register_profile("thorough", max_examples=1000, **_COMMON)
 
 _in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
@@ -22,6 +28,25 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if _in_ci el
 
 # One pool of two threads at most: more would spin against Numba's on a two-core machine.
 torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        default=os.environ.get("MINITORCH_CNN_TEST_DEVICE", "cpu"),
+        choices=("cpu", "cuda"),
+        help="cuda: the rows of cases and the tests that know devices run on a GPU, or, where there"
+        " is none, on the CUDA emulator",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wants_gpu = "gpu" in (config.getoption("-m") or "").replace("not gpu", "")
+    available = minitorch_cnn.cuda.is_available()
+    if config.getoption("--device") == "cuda" or (wants_gpu and available):
+        devices.choose("cuda", real=available)
+
 
 _OPT_IN = ("slow", "network", "mpi")
 

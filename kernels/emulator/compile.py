@@ -52,6 +52,7 @@ CHECKS = {
     # The instrumentation of ThreadSanitizer over our own run time, which knows CUDA's barriers.
     "thread": [*ALWAYS, "-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"],
     "address": [*ALWAYS, "-fsanitize=address"],
+    "none": ["-O2"],
 }
 
 
@@ -99,6 +100,26 @@ def build(path: Path, expression: str, check: str | None) -> Built:
     code = re.sub(r'extern "C"\s+__global__', "__global__", inlined(path))
     source = f'#include "cuda.h"\n#include "interface.h"\n{code}\n#line 1 "entry"\n{entry}'
     return _build(source, path.name, expression, check)
+
+
+def build_fast(code: str, names: tuple[str, ...]) -> Path:
+    """Compile several kernels of a source text (with its headers in it) into one library, without
+    the checks: ``emulator_choose`` says which of them ``emulator_run`` runs."""
+    if reason := why_unavailable():
+        raise EmulatorUnavailableError("compile", reason)
+    cases = [f"case {i}: call(&{name}, a); break;" for i, name in enumerate(names)]
+    counts = [f"case {i}: return emulator::sizes(&{name}, s);" for i, name in enumerate(names)]
+    public = 'extern "C" __attribute__((visibility("default")))'
+    entry = (
+        "static int chosen;\n"
+        f"namespace emulator {{ void kernel_entry(void** a) {{ switch (chosen) {{ {' '.join(cases)}"
+        " } } }\n"
+        f"{public} void emulator_choose(int kernel) {{ chosen = kernel; }}\n"
+        f"{public} int emulator_sizes_of(int kernel, int* s) {{ switch (kernel) {{"
+        f" {' '.join(counts)} }} return -1; }}\n"
+    )
+    source = f'#include "cuda.h"\n#include "interface.h"\n{code}\n#line 1 "entry"\n{entry}'
+    return _build(source, "kernels", f"{len(names)} kernels", "none").path
 
 
 @functools.lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import cuda_source
+from ..arguments import argument_error, grid_error, packed
 from ..cuda_source import Parameter
 from . import compile
 from .errors import EmulatorError
@@ -27,7 +28,6 @@ __all__ = ["run", "trace"]
 KERNELS = Path(__file__).parents[1]
 ORDERS = ("forward", "reverse", "random")
 SHARED_LIMIT = 48 << 10
-THREAD_LIMIT = 1024
 # Few, so that loops which stride over the grid go round more than once on small arrays too.
 MAX_BLOCKS = 4
 
@@ -152,11 +152,9 @@ class _Call:
                 self.source, templates, values, MAX_BLOCKS, wanted
             )
         chosen = by_rule if grid is None else _three(grid)
+        if wrong := grid_error(chosen, wanted):
+            raise self.refused(wrong)
         threads = int(np.prod(wanted))
-        if min(wanted) < 1 or threads > THREAD_LIMIT or wanted[2] > 64:
-            raise self.refused(f"block {wanted}: a block has 1 to {THREAD_LIMIT} threads, 64 in z")
-        if min(chosen) < 0 or max(chosen[1:]) > 65535 or chosen[0] > 2**31 - 1:
-            raise self.refused(f"grid {chosen}: at most 2**31 - 1 by 65535 by 65535 blocks")
         if self.source.launch_bounds:
             bound = cuda_source.constant(self.source, templates, self.source.launch_bounds)
             if threads > bound:
@@ -172,51 +170,15 @@ class _Call:
                 f"takes {len(self.parameters)} arguments"
                 f" ({', '.join(p.name for p in self.parameters)}), but got {len(args)}"
             )
-        return [
-            self.checked_scalar(p, a) if p.ndim is None else self.checked_array(p, a)
-            for p, a in zip(self.parameters, args)
-        ]
-
-    def checked_array(self, parameter: Parameter, array: Any) -> Any:
-        name = f"argument {parameter.name} ({parameter.type})"
-        if array is None:
-            return None
-        if not isinstance(array, np.ndarray):
-            raise self.refused(f"{name}: expected an array, but got {type(array).__name__}")
-        if array.dtype != parameter.dtype:
-            raise self.refused(f"{name}: expected {parameter.dtype}, but got {array.dtype}")
-        if parameter.ndim and array.ndim != parameter.ndim:
-            raise self.refused(
-                f"{name}: expected {parameter.ndim} dimensions, but got shape {array.shape}"
-            )
-        if not array.flags.c_contiguous:
-            raise self.refused(f"{name}: the array is not C-contiguous")
-        if not parameter.const and not array.flags.writeable:
-            raise self.refused(f"{name}: the array is read-only")
-        if max(array.shape, default=0) > 2**31 - 1:
-            raise self.refused(f"{name}: extents of shape {array.shape} do not fit 32 bits")
-        return array
-
-    def checked_scalar(self, parameter: Parameter, value: Any) -> Any:
-        name = f"argument {parameter.name} ({parameter.type})"
-        kinds = {"f": (int, float, np.integer, np.floating), "b": (bool, np.bool_)}
-        if not isinstance(value, kinds.get(parameter.dtype.kind, (int, np.integer))):
-            raise self.refused(f"{name}: got {value!r} ({type(value).__name__})")
-        if parameter.dtype.kind in "iu":
-            limits = np.iinfo(parameter.dtype)
-            if not limits.min <= value <= limits.max:
-                raise self.refused(f"{name}: {value} does not fit")
-        return value
+        for parameter, value in zip(self.parameters, args):
+            if wrong := argument_error(parameter, value, np.ndarray):
+                raise self.refused(wrong)
+        return list(args)
 
     def packed(self, parameter: Parameter, value: Any) -> bytes:
         """The argument as the kernel gets it."""
-        if parameter.ndim is None:
-            return np.asarray(value, parameter.dtype).tobytes()
-        pointer = 0 if value is None else value.ctypes.data
-        data = np.uint64(pointer).tobytes()
-        if parameter.ndim:
-            shape = (0,) * parameter.ndim if value is None else value.shape
-            data += np.asarray(shape, np.int32).tobytes()
+        pointer = value.ctypes.data if isinstance(value, np.ndarray) else 0
+        data: bytes = packed(parameter, value, pointer).tobytes()
         return data + bytes(-len(data) % 8)
 
     def run(self, trace: _Trace | None = None) -> None:
@@ -246,7 +208,7 @@ class _Call:
             launch.trace_writes = trace.writes
             launch.trace = trace.rows.ctypes.data
         report = Report()
-        with _one_at_a_time:
+        with one_at_a_time:
             # In between, Python sees to Ctrl-C.
             while library.emulator_run(ctypes.byref(launch), ctypes.byref(report)):
                 pass
@@ -378,7 +340,7 @@ def _sized(data: bytes) -> bytes:
     return struct.pack("q", len(data)) + data
 
 
-_one_at_a_time = threading.Lock()
+one_at_a_time = threading.Lock()
 
 
 def _path(file: str | Path) -> Path:

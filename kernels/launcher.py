@@ -1,0 +1,170 @@
+"""Runs a kernel on the GPU: from ``pool._max_pool2d(x, y, ...)`` to ``max_pool2d<float>`` of
+``pool.cu``, through CuPy.
+
+CUDA would take any arguments, so they are checked first, against the signature in the source. A
+file's kernels are compiled together, once per dtype, when the first of them is called; CuPy keeps
+the result on disk. Our headers are put into the source, as CuPy's cache does not see inside files
+that a source includes.
+
+Kernels are queued on CuPy's current stream of the device that their arrays are on. How many blocks
+a loop over the grid gets depends on the GPU; its results do not.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import cuda_source
+from .arguments import argument_error, grid_error, packed
+from .backend import array_module
+
+__all__ = ["CudaKernel", "cuda_kernel", "launch", "launch_twin"]
+
+HERE = Path(__file__).parent
+C_NAMES = {np.dtype(code).char: name for name, code in reversed(cuda_source.SCALARS.items())}
+COMPILED_TOGETHER = ("float", "double")
+
+
+def launch_twin(fn: Callable[..., None], args: Sequence[Any]) -> None:
+    """Run the CUDA function of the same name and arguments as a Python kernel."""
+    path = Path(fn.__code__.co_filename)
+    _launch(path.with_suffix(".cu"), fn.__name__.lstrip("_"), args)
+
+
+def launch(file: str, name: str, *args: Any) -> None:
+    """Run kernel ``name`` of ``file``.cu; its type parameter T follows from the arrays.
+
+    Raises TypeError, naming the kernel and the argument, for what the signature does not take.
+    """
+    _launch(HERE / f"{file}.cu", name, args)
+
+
+def _launch(path: Path, name: str, args: Sequence[Any]) -> None:
+    position = _typed_argument(path, name)
+    code = None
+    if position is not None and position < len(args):
+        code = getattr(getattr(args[position], "dtype", None), "char", None)
+    cuda_kernel(path, name, code)(*args)
+
+
+@functools.cache
+def _kernels(path: Path) -> Mapping[str, cuda_source.Kernel]:
+    return cuda_source.kernels(path)
+
+
+@functools.cache
+def _typed_argument(path: Path, name: str) -> int | None:
+    """Which argument's dtype is the type parameter T; None for a kernel without one."""
+    if name not in _kernels(path):
+        raise NotImplementedError(f"{path.name} has no kernel {name!r}: this runs on the CPU only")
+    source = _kernels(path)[name]
+    for position, (type, _) in enumerate(source.parameters):
+        if source.templates and re.search(rf"\b{source.templates[0]}\b", type):
+            return position
+    return None
+
+
+@functools.cache
+def cuda_kernel(path: Path, name: str, code: str | None) -> CudaKernel:
+    """The kernel of a .cu for one dtype, given by NumPy's one-letter code."""
+    return CudaKernel(_kernels(path)[name], C_NAMES.get(code or "", ""))
+
+
+@functools.cache
+def _module(path: Path, type: str, name: str | None) -> Any:
+    """Kernels of a file with T = ``type``, compiled when the first is asked for: all that take any
+    T together, or the one called ``name``."""
+    import cupy
+
+    kernels = _kernels(path).values()
+    chosen = [k for k in kernels if (k.name == name if name else k.templates == ("T",))]
+    return cupy.RawModule(
+        code=cuda_source.inlined(path),
+        options=("--std=c++17",),
+        name_expressions=[_expression(kernel, type) for kernel in chosen],
+    )
+
+
+def _expression(kernel: cuda_source.Kernel, type: str) -> str:
+    return f"{kernel.name}<{type}>" if kernel.templates else kernel.name
+
+
+class CudaKernel:
+    """One kernel for one dtype: ``kernel(x, y, 3)`` checks the arguments and queues it."""
+
+    def __init__(self, source: cuda_source.Kernel, type: str) -> None:
+        self.source = source
+        self.type = type
+        self.expression = _expression(source, type)
+        self.name = f"{source.path.name}: {self.expression}"
+        if source.templates and not type:
+            raise TypeError(f"{source.path.name}: {source.name}: no CUDA kernel has this dtype")
+        arguments = [type] if source.templates else []
+        self.templates = dict(zip(source.templates, arguments))
+        self.parameters = source.instantiate(arguments)
+
+    @functools.cached_property
+    def function(self) -> Any:
+        together = self.type in COMPILED_TOGETHER and self.source.templates == ("T",)
+        module = _module(self.source.path, self.type, None if together else self.source.name)
+        return module.get_function(self.expression)
+
+    def __call__(self, *args: Any) -> None:
+        arrays = [a for a in args if hasattr(a, "flags")]
+        cupy = array_module(arrays[0])
+        self.check(args, arrays, cupy.ndarray)
+        values = {p.name: a for p, a in zip(self.parameters, args)}
+        with arrays[0].device:
+            device = int(arrays[0].device.id)
+            most = self.most_blocks(device) if self.source.rule and self.source.rule.stride else 1
+            grid, block = cuda_source.launch_shape(self.source, self.templates, values, most)
+            if 0 in grid:
+                return
+            if wrong := grid_error(grid, block):
+                raise ValueError(f"{self.name}: {wrong}")
+            self.function(
+                grid,
+                block,
+                tuple(
+                    packed(p, a, a.data.ptr if hasattr(a, "flags") else 0)
+                    for p, a in zip(self.parameters, args)
+                ),
+            )
+
+    def check(self, args: Sequence[Any], arrays: Sequence[Any], array_type: type) -> None:
+        if len(args) != len(self.parameters):
+            raise TypeError(
+                f"{self.name}: takes {len(self.parameters)} arguments"
+                f" ({', '.join(p.name for p in self.parameters)}), but got {len(args)}"
+            )
+        for parameter, value in zip(self.parameters, args):
+            if wrong := argument_error(parameter, value, array_type):
+                raise TypeError(f"{self.name}: {wrong}")
+        for parameter, value in zip(self.parameters, args):
+            if hasattr(value, "flags") and value.device.id != arrays[0].device.id:
+                raise TypeError(
+                    f"{self.name}: argument {parameter.name} is on cuda:{value.device.id}, others"
+                    f" are on cuda:{arrays[0].device.id}"
+                )
+
+    @functools.cache  # noqa: B019 (a kernel lives as long as the process)
+    def most_blocks(self, device: int) -> int:
+        """Blocks of this kernel that run at a time on a GPU: more would only queue."""
+        import cupy
+
+        rule = self.source.rule
+        assert rule is not None
+        threads = int(
+            np.prod([cuda_source.constant(self.source, self.templates, b) for b in rule.block])
+        )
+        each = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+            self.function.kernel.ptr, threads, 0
+        )
+        properties = cupy.cuda.runtime.getDeviceProperties(device)
+        return max(1, int(each) * int(properties["multiProcessorCount"]))
