@@ -23,14 +23,14 @@ _NUMBERS: dict[str, tuple[type, ...]] = {
 }
 
 
-def argument_error(parameter: Parameter, value: Any, array_type: type) -> str | None:
+def argument_error(parameter: Parameter, value: Any, array_type: Any) -> str | None:
     """What is wrong with a kernel's argument, in one sentence that names it; None if nothing is."""
     wrong = _number_error if parameter.ndim is None else _array_error
     found = wrong(parameter, value, array_type)
     return found and f"argument {parameter.name} ({parameter.type}): {found}"
 
 
-def _array_error(parameter: Parameter, array: Any, array_type: type) -> str | None:
+def _array_error(parameter: Parameter, array: Any, array_type: Any) -> str | None:
     if array is None:
         return None
     if not isinstance(array, array_type):
@@ -50,8 +50,9 @@ def _array_error(parameter: Parameter, array: Any, array_type: type) -> str | No
     return None
 
 
-def _number_error(parameter: Parameter, value: Any, array_type: type) -> str | None:
-    if not isinstance(value, _NUMBERS.get(parameter.dtype.kind, (int, np.integer))):
+def _number_error(parameter: Parameter, value: Any, array_type: Any) -> str | None:
+    kinds: tuple[Any, ...] = _NUMBERS.get(parameter.dtype.kind, (int, np.integer))
+    if not isinstance(value, kinds):
         return f"got {value!r} ({type(value).__name__})"
     if parameter.dtype.kind in "iu":
         limits = np.iinfo(parameter.dtype)

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -42,6 +42,40 @@ def array_module(x: Array) -> ModuleType:
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 
+def host(x: Array) -> Array:
+    """The numbers of an array in host memory: itself if it is there, else a copy (which waits)."""
+    return x if isinstance(x, np.ndarray) else x.get()
+
+
+def place(x: Array, like: Array) -> Array:
+    """``x`` where ``like`` lives: itself if it is there. Small ones are copied there once."""
+    if isinstance(like, np.ndarray):
+        return host(x)
+    if not isinstance(x, np.ndarray):
+        return x
+    if x.nbytes > REMEMBERED:
+        return array_module(like).asarray(x)
+    return _remembered(array_module(like), int(like.device.id), x.tobytes(), x.dtype.str, x.shape)
+
+
+REMEMBERED = 1 << 12  # bytes: the ranges of pooling windows, a layer's padding, ...
+
+
+@functools.lru_cache(1024)
+def _remembered(
+    cupy: ModuleType, device: int, data: bytes, dtype: str, shape: tuple[int, ...]
+) -> Array:
+    return cupy.asarray(np.frombuffer(data, dtype).reshape(shape))
+
+
+def on_host(fn: Callable[..., Array], *arrays: Array) -> Array:
+    """``fn(*arrays)`` computed on the CPU, its result where the first array lives.
+
+    For what CuPy has no function for, or one whose sums come out in another order each time.
+    """
+    return place(fn(*map(host, arrays)), arrays[0])
+
+
 def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") -> Array:
     """An uninitialised C-contiguous array where ``like`` lives, of its dtype unless told.
 
@@ -49,10 +83,10 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") 
     would grant it, and end the process once it is written to.
     """
     dtype = like.dtype if dtype is None else np.dtype(dtype)
+    if not isinstance(like, np.ndarray):
+        return array_module(like).empty(shape, dtype)
     check_memory(shape, dtype, op)
-    if isinstance(like, np.ndarray):
-        return memory.empty(shape, dtype)
-    return array_module(like).empty(shape, dtype)
+    return memory.empty(shape, dtype)
 
 
 def check_memory(shape: Sequence[int], dtype: Any, op: str = "") -> None:

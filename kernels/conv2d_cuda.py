@@ -83,7 +83,7 @@ def grad_weight(
         return gw
     gy, x = contiguous(gy), contiguous(x)
     settings = (*stride, *padding, *dilation)
-    if weight_shape[1] == 1 and groups > 1 or x.dtype.kind != "f":
+    if (weight_shape[1] == 1 and groups > 1) or x.dtype.kind != "f":
         _run("grad_weight", x, weight_shape[1], groups, gy, x, gw, *settings)
         return gw
     S = slices(gy.shape, weight_shape, groups, x.dtype)
@@ -92,6 +92,25 @@ def grad_weight(
     if S > 1:
         launch("conv2d", "add_slices", partial, gw)
     return gw
+
+
+def unfold(
+    x: Array, col: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> None:
+    """:func:`im2col.unfold` into col (N, C KH KW, OH, OW); bools and float16 as they are."""
+    if x.dtype == np.float16:
+        wide = col.astype(np.float32)
+        unfold(x.astype(np.float32), wide, kernel, stride, padding, dilation)
+        col[...] = wide
+    elif col.size:
+        launch("im2col", "im2col", contiguous(x), col, *kernel, *stride, *padding, *dilation)
+
+
+def fold(
+    col: Array, x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> None:
+    """:func:`im2col.fold` of col (N, C KH KW, OH, OW)."""
+    launch("im2col", "col2im", col, x, *kernel, *stride, *padding, *dilation)
 
 
 def slices(

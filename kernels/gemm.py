@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from . import backend
-from .backend import Array, contiguous, empty
+from .backend import Array, array_module, contiguous, empty
 from .jit import inline, kernel, prange
 from .microkernel import HALF, ROWS, masked, tile4, tile6
 
@@ -291,10 +291,13 @@ def matmul(a: Array, b: Array) -> Array:
     """a @ b over the last two axes, the axes before them broadcast; both have at least two axes.
 
     float32 and float64, in any memory order; float16 is computed in float32, integers by NumPy. The
-    bits do not depend on the number of threads (those of a multi-threaded BLAS do).
+    bits do not depend on the number of threads (those of a multi-threaded BLAS do). On a GPU this
+    is cuBLAS.
     """
     if a.dtype == np.float16:
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
+    if not isinstance(a, np.ndarray):
+        return array_module(a).matmul(a, b)
     M, K, N = a.shape[-2], a.shape[-1], b.shape[-1]
     if backend.cpu_backend == "numpy" or a.dtype.kind != "f" or M * K * N <= SMALL:
         return np.matmul(a, b)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import conv2d_cuda
 from .backend import Array, contiguous, empty
 from .gemm import VECTOR, Panel, add, box, copy, fill, panel_box, uint
 from .geometry import Pair
@@ -206,7 +207,10 @@ def unfold(
     OH, OW = size
     col = empty((N, C * kernel[0] * kernel[1], OH * OW), x, op="unfold")
     fast = im2col if x.dtype in FLOATS else im2col_numpy
-    if col.size:
+    if not isinstance(x, np.ndarray):
+        columns = col.reshape(*col.shape[:2], OH, OW)
+        conv2d_cuda.unfold(x, columns, kernel, stride, padding, dilation)
+    elif col.size:
         fast(contiguous(x), col, 0, (1, OH, OW), kernel, size, stride, padding, dilation)
     return col
 
@@ -222,5 +226,8 @@ def fold(
     x = empty(shape, col, op="fold")
     if x.size:
         col = contiguous(col).reshape(*col.shape[:2], *size)
-        col2im(col, x, 0, 0, kernel, stride, padding, dilation)
+        if isinstance(x, np.ndarray):
+            col2im(col, x, 0, 0, kernel, stride, padding, dilation)
+        else:
+            conv2d_cuda.fold(col, x, kernel, stride, padding, dilation)
     return x

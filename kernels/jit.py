@@ -66,9 +66,12 @@ class Kernel:
 
     def __call__(self, *args: Any) -> None:
         if not isinstance(args[0], np.ndarray):
-            from .launcher import launch_twin
+            from .launcher import has_twin, launch_twin
 
-            launch_twin(self.fn, args)
+            if has_twin(self.fn):
+                launch_twin(self.fn, args)
+            else:
+                self.numpy(*args)  # CuPy has most of NumPy
         elif backend.cpu_backend == "numpy":
             self.numpy(*args)
         elif numba is None or numba.config.DISABLE_JIT:

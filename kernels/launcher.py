@@ -13,22 +13,32 @@ a loop over the grid gets depends on the GPU; its results do not.
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from . import cuda_source
 from .arguments import argument_error, grid_error, packed
-from .backend import array_module
 
-__all__ = ["CudaKernel", "cuda_kernel", "launch", "launch_twin"]
+__all__ = ["CudaKernel", "cuda_kernel", "has_twin", "launch", "launch_twin"]
 
 HERE = Path(__file__).parent
-C_NAMES = {np.dtype(code).char: name for name, code in reversed(cuda_source.SCALARS.items())}
+C_NAMES: dict[str, str] = {
+    np.dtype(code).char: name for name, code in reversed(cuda_source.SCALARS.items())
+}
 COMPILED_TOGETHER = ("float", "double")
+
+
+@functools.cache
+def has_twin(fn: Callable[..., None]) -> bool:
+    """Whether the .cu beside a Python kernel has a CUDA function of its name."""
+    path = Path(fn.__code__.co_filename).with_suffix(".cu")
+    return path.exists() and fn.__name__.lstrip("_") in _kernels(path)
 
 
 def launch_twin(fn: Callable[..., None], args: Sequence[Any]) -> None:
@@ -51,6 +61,11 @@ def _launch(path: Path, name: str, args: Sequence[Any]) -> None:
     if position is not None and position < len(args):
         code = getattr(getattr(args[position], "dtype", None), "char", None)
     cuda_kernel(path, name, code)(*args)
+
+
+@functools.cache
+def cupy() -> ModuleType:
+    return importlib.import_module("cupy")
 
 
 @functools.cache
@@ -80,11 +95,9 @@ def cuda_kernel(path: Path, name: str, code: str | None) -> CudaKernel:
 def _module(path: Path, type: str, name: str | None) -> Any:
     """Kernels of a file with T = ``type``, compiled when the first is asked for: all that take any
     T together, or the one called ``name``."""
-    import cupy
-
     kernels = _kernels(path).values()
     chosen = [k for k in kernels if (k.name == name if name else k.templates == ("T",))]
-    return cupy.RawModule(
+    return cupy().RawModule(
         code=cuda_source.inlined(path),
         options=("--std=c++17",),
         name_expressions=[_expression(kernel, type) for kernel in chosen],
@@ -116,9 +129,9 @@ class CudaKernel:
         return module.get_function(self.expression)
 
     def __call__(self, *args: Any) -> None:
-        arrays = [a for a in args if hasattr(a, "flags")]
-        cupy = array_module(arrays[0])
-        self.check(args, arrays, cupy.ndarray)
+        ndarray = cupy().ndarray
+        arrays = [a for a in args if isinstance(a, ndarray)]
+        self.check(args, arrays, ndarray)
         values = {p.name: a for p, a in zip(self.parameters, args)}
         with arrays[0].device:
             device = int(arrays[0].device.id)
@@ -132,12 +145,12 @@ class CudaKernel:
                 grid,
                 block,
                 tuple(
-                    packed(p, a, a.data.ptr if hasattr(a, "flags") else 0)
+                    packed(p, a, a.data.ptr if isinstance(a, ndarray) else 0)
                     for p, a in zip(self.parameters, args)
                 ),
             )
 
-    def check(self, args: Sequence[Any], arrays: Sequence[Any], array_type: type) -> None:
+    def check(self, args: Sequence[Any], arrays: Sequence[Any], array_type: Any) -> None:
         if len(args) != len(self.parameters):
             raise TypeError(
                 f"{self.name}: takes {len(self.parameters)} arguments"
@@ -147,7 +160,7 @@ class CudaKernel:
             if wrong := argument_error(parameter, value, array_type):
                 raise TypeError(f"{self.name}: {wrong}")
         for parameter, value in zip(self.parameters, args):
-            if hasattr(value, "flags") and value.device.id != arrays[0].device.id:
+            if isinstance(value, array_type) and value.device.id != arrays[0].device.id:
                 raise TypeError(
                     f"{self.name}: argument {parameter.name} is on cuda:{value.device.id}, others"
                     f" are on cuda:{arrays[0].device.id}"
@@ -156,15 +169,13 @@ class CudaKernel:
     @functools.cache  # noqa: B019 (a kernel lives as long as the process)
     def most_blocks(self, device: int) -> int:
         """Blocks of this kernel that run at a time on a GPU: more would only queue."""
-        import cupy
-
         rule = self.source.rule
         assert rule is not None
         threads = int(
             np.prod([cuda_source.constant(self.source, self.templates, b) for b in rule.block])
         )
-        each = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+        each = cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
             self.function.kernel.ptr, threads, 0
         )
-        properties = cupy.cuda.runtime.getDeviceProperties(device)
+        properties = cupy().cuda.runtime.getDeviceProperties(device)
         return max(1, int(each) * int(properties["multiProcessorCount"]))

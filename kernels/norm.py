@@ -162,7 +162,8 @@ def _prepared(x: Array) -> Array:
 def _run(k: Kernel, x: Array, *args: Array) -> None:
     """Rows of one element (after a linear layer): NumPy walks all channels at once, and wins."""
     if x.size:
-        (k.numpy if x.shape[2] == 1 else k)(x, *args)
+        whole = x.shape[2] == 1 and isinstance(x, np.ndarray)
+        (k.numpy if whole else k)(x, *args)
 
 
 def _zeros(x: Array) -> Array:

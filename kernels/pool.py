@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .backend import Array, contiguous, empty
+from .backend import Array, contiguous, empty, place
 from .jit import inline, kernel, prange
 
 Pair: TypeAlias = tuple[int, int]
@@ -155,17 +155,24 @@ def _max_pool2d_grad(gy: Array, indices: Array, gx: Array) -> None:
                 gx[n, indices[n, o]] += gy[n, o]
 
 
-def max_pool2d_grad(gy: Array, indices: Array, shape: tuple[int, ...]) -> Array:
+def max_pool2d_grad(
+    gy: Array, indices: Array, shape: tuple[int, ...], rows: Ranges | None = None,
+    columns: Ranges | None = None,
+) -> Array:  # fmt: skip
     """gx[index of a window's largest element] += gy of that window; 0 elsewhere.
 
     gy, indices (..., OH, OW); gx of ``shape`` (..., H, W). A plane is one thread's, which adds in
     the order of the windows: as deterministic as asking, for every element, the windows that
-    could have taken it, and 20 to 30 times as fast.
+    could have taken it, and 20 to 30 times as fast. A GPU, where elements are threads', asks: of
+    the windows of ranges ``rows`` and ``columns`` those that cover the element.
     """
     if gy.dtype == np.float16:
-        return max_pool2d_grad(gy.astype(np.float32), indices, shape).astype(np.float16)
+        wide = gy.astype(np.float32)
+        return max_pool2d_grad(wide, indices, shape, rows, columns).astype(np.float16)
     gx = empty(shape, gy)
-    if gx.size:
+    if gx.size and not isinstance(gy, np.ndarray):
+        _max_pool2d_grad_cuda(gy, indices, gx, rows, columns)
+    elif gx.size:
         planes = math.prod(shape[:-2])
         _max_pool2d_grad(
             contiguous(gy).reshape(planes, -1),
@@ -173,6 +180,20 @@ def max_pool2d_grad(gy: Array, indices: Array, shape: tuple[int, ...]) -> Array:
             gx.reshape(planes, -1),
         )
     return gx
+
+
+def _max_pool2d_grad_cuda(
+    gy: Array, indices: Array, gx: Array, rows: Ranges | None, columns: Ranges | None
+) -> None:
+    """The kernel in pool.cu gathers, and so has other arguments than the one above."""
+    from .launcher import launch
+
+    ranges: list[Array] = []
+    for windows, size, n in zip((rows, columns), gx.shape[-2:], gy.shape[-2:]):
+        every = (np.zeros(size, np.int64), np.full(size, n))
+        covering = every if windows is None else covering_ranges(windows, size)
+        ranges += (place(r, gx) for r in covering)
+    launch("pool", "max_pool2d_grad", _planes(gy), _planes(indices), _planes(gx), *ranges)
 
 
 def _max_ranges_numpy(
@@ -219,7 +240,8 @@ def max_ranges(x: Array, rows: Ranges, columns: Ranges) -> tuple[Array, Array]:
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
     indices = empty(y.shape, x, np.int64)
     if y.size:
-        _max_ranges(_planes(x), _planes(y), _planes(indices), *rows, *columns)
+        ranges = (place(r, x) for r in (*rows, *columns))
+        _max_ranges(_planes(x), _planes(y), _planes(indices), *ranges)
     return y, indices
 
 
@@ -259,7 +281,7 @@ def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
     """
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
     if y.size:
-        _sum_ranges(_planes(x), _planes(y), *rows, *columns)
+        _sum_ranges(_planes(x), _planes(y), *(place(r, x) for r in (*rows, *columns)))
     return y
 
 
@@ -268,6 +290,7 @@ def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Arra
     if x.dtype == np.float16:
         return mean_ranges(x.astype(np.float32), rows, columns, divisor).astype(x.dtype)
     y = sum_ranges(x, rows, columns)
+    divisor = place(divisor, y)
     if x.dtype.kind != "f":
         return np.sign(y) * np.sign(divisor) * (np.abs(y) // np.abs(divisor))
     return np.divide(y, divisor.astype(y.dtype), out=y)
@@ -277,7 +300,7 @@ def mean_ranges_grad(gy: Array, rows: Ranges, columns: Ranges, divisor: Array, s
     """gx[h, w] = the sum of gy / divisor over the windows that cover (h, w); may be read-only."""
     if gy.dtype == np.float16:
         return mean_ranges_grad(gy.astype(np.float32), rows, columns, divisor, size).astype("f2")
-    shares = gy / divisor.astype(gy.dtype)
+    shares = gy / place(divisor, gy).astype(gy.dtype)
     if rows[0].size == columns[0].size == 1 and (rows[1][0], columns[1][0]) == size:
         return np.broadcast_to(shares, (*gy.shape[:-2], *size))  # one window over everything
     return sum_ranges(shares, covering_ranges(rows, size[0]), covering_ranges(columns, size[1]))

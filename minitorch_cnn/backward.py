@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .grad_mode import mode, no_grad
-from .tensor import Array, Node, Tensor, as_array, memory_of
+from .tensor import Array, Node, Tensor, as_array, is_writable, memory_of
 
 Target: TypeAlias = Node | Tensor  # where a gradient goes: to an op's node, or to a leaf
 
@@ -219,7 +219,7 @@ def _checked(node: Node, target: Target, g: Array, gy: Array) -> Array:
         # += on a leaf's .grad must change neither gy, nor another leaf's gradient, nor keep a
         # larger buffer alive.
         memory = memory_of(g)
-        if memory is memory_of(gy) or memory.nbytes != g.nbytes or not g.flags.writeable:
+        if memory is memory_of(gy) or memory.nbytes != g.nbytes or not is_writable(g):
             return g.copy()
     return g
 

@@ -47,7 +47,7 @@ from .size import Size
 
 __all__ = [
     "Array", "GradFn", "Node", "RemovableHandle", "Tensor", "op", "as_array", "check_history",
-    "memory_of",
+    "is_writable", "memory_of",
     "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "is_grad_enabled",
     "is_inference_mode_enabled", "watch", "detect_anomaly",
 ]  # fmt: skip
@@ -57,6 +57,7 @@ GradFn: TypeAlias = Callable[[Array], Array | None]
 
 
 _order = itertools.count()
+_ANYWHERE: Any = contextlib.nullcontext()
 
 
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}  # an in-place result may be stored if it is no higher
@@ -347,7 +348,7 @@ class Tensor:
                 f"result type {from_numpy_dtype(y.dtype)} can't be cast to the desired output type"
                 f" {self.dtype} in place; compute a new tensor instead"
             )
-        if not self.array.flags.writeable:
+        if not is_writable(self.array):
             raise RuntimeError(
                 "in-place write to read-only memory (an expanded tensor, or a read-only NumPy"
                 " array): clone() it first"
@@ -447,11 +448,13 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
         if any(isinstance(s, Tensor) for s in settings.values()):
             tensors += [s for s in settings.values() if isinstance(s, Tensor)]
             settings = {k: s.array if isinstance(s, Tensor) else s for k, s in settings.items()}
-        if len({type(t.array) for t in tensors}) > 1:
-            raise RuntimeError(_mixed_devices(name, tensors))
-        started = time.perf_counter() if mode.observers else 0.0
         arrays = [x.array if isinstance(x, Tensor) else x for x in inputs]
-        with np.errstate(all="ignore"):  # overflow and division by zero give inf and NaN silently
+        there = next((t.array for t in tensors if not isinstance(t.array, np.ndarray)), None)
+        if there is not None:
+            arrays, settings = _on_one_device(name, there, tensors, arrays, settings)
+        started = time.perf_counter() if mode.observers else 0.0
+        # Overflow and division by zero give inf and NaN silently.
+        with np.errstate(all="ignore"), there.device if there is not None else _ANYWHERE:
             result, grads = fn(*arrays, **settings)
         y, *extra = result if isinstance(result, tuple) else (result,)
         y = as_array(y)
@@ -498,6 +501,13 @@ def as_array(y: Any) -> Array:
     return np.asarray(y) if isinstance(y, np.generic) else y
 
 
+def is_writable(array: Array) -> bool:
+    """Whether each element has memory of its own that may be written (broadcast ones share it)."""
+    if isinstance(array, np.ndarray):
+        return array.flags.writeable
+    return not any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
+
+
 def memory_of(array: Array) -> Array:
     """The array that owns the memory of this one."""
     while hasattr(array.base, "base"):  # an array, or what as_strided puts between two arrays
@@ -524,6 +534,26 @@ def _captured(functions: Iterable[Any]) -> Iterator[Array]:
             yield item.array
         elif hasattr(item, "base") and hasattr(item, "strides"):
             yield item
+
+
+def _on_one_device(
+    name: str,
+    there: Array,
+    tensors: Sequence[Tensor],
+    arrays: list[Any],
+    settings: dict[str, Any],
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of an op with an array on a GPU: numbers (0-d tensors) follow it there."""
+    from .functions.arguments import move
+
+    device = Device.of(there)
+    if any(t.device != device and (t.array.ndim or t._requires_grad) for t in tensors):
+        raise RuntimeError(_mixed_devices(name, tensors))
+
+    def follow(x: Any) -> Any:
+        return move(x, device) if isinstance(x, np.ndarray) and not x.ndim else x
+
+    return [follow(x) for x in arrays], {k: follow(v) for k, v in settings.items()}
 
 
 def _mixed_devices(name: str, tensors: Sequence[Tensor]) -> str:

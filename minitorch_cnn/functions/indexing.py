@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.backend import array_module, place
 from ..ops import indexing as ops
 from ..tensor import Array, Tensor
 from .arguments import number_array
@@ -30,7 +31,7 @@ Plan = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """``x[index]``: a view for integers, slices, None and ...; a copy for index tensors."""
-    basic, arrays = _plan(self.array.shape, index)
+    basic, arrays = _plan(self.array, index)
     y: Tensor = ops.getitem(self, basic=basic, arrays=arrays)
     return y
 
@@ -40,14 +41,15 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 
     RuntimeError if the value's shape does not fit, or (with index tensors) its dtype differs.
     """
-    basic, arrays = _plan(self.array.shape, index)
+    basic, arrays = _plan(self.array, index)
     if not isinstance(value, Tensor):
         value = Tensor._wrap(_as_number(self, value))
     elif arrays:
         value = _check_put(self, value, arrays)
     if value.array.ndim:
         # The shape that a read would give, without reading.
-        target = np.broadcast_to(np.empty((), bool), self.array.shape)[basic]
+        xp = array_module(self.array)
+        target = xp.broadcast_to(xp.empty((), bool), self.array.shape)[basic]
         shape = (target[arrays] if arrays else target).shape
         extra = value.array.ndim - len(shape)
         if extra > 0 and value.array.shape[:extra] == (1,) * extra:
@@ -93,12 +95,13 @@ def _check_put(x: Tensor, value: Tensor, arrays: tuple[Any, ...]) -> Tensor:
     return value
 
 
-def _plan(shape: tuple[int, ...], index: Any) -> Plan:
+def _plan(x: Array, index: Any) -> Plan:
     """``index`` as (basic, arrays): x[basic][arrays] is what PyTorch's x[index] is."""
+    shape = x.shape
     kind = type(index)
     if kind is int and shape:  # x[i], the index in every loop over a tensor
         return (_within(index, shape[0], 0), ...), ()
-    items = _as_tuple(index)
+    items = [_there(item, x) for item in _as_tuple(index)]
     used = sum(_dims_used(i) for i in items)
     if used > len(shape):
         if not shape and any(_is_integer(i) for i in items):
@@ -126,9 +129,9 @@ def _plan(shape: tuple[int, ...], index: Any) -> Plan:
             basic.append(_checked_slice(item))
             arrays.append(_FULL)
             d += 1
-        elif isinstance(item, bool) or (isinstance(item, np.ndarray) and item.ndim == 0):
+        elif isinstance(item, bool) or (hasattr(item, "ndim") and item.ndim == 0):
             basic.append(None)  # a mask of no dimensions: keeps or drops everything
-            arrays.append(np.array([bool(item)]))
+            arrays.append(place(np.array([bool(item)]), x))
         elif isinstance(item, int):
             basic.append(_within(item, shape[d], d))
             d += 1
@@ -141,6 +144,17 @@ def _plan(shape: tuple[int, ...], index: Any) -> Plan:
     while arrays and arrays[-1] is _FULL:
         arrays.pop()
     return (*basic, ...), _masks_as_indices(arrays)
+
+
+def _there(item: Any, x: Array) -> Any:
+    """Index arrays of the CPU follow x to its GPU; not the other way round."""
+    if not hasattr(item, "ndim"):
+        return item
+    if isinstance(x, np.ndarray) and not isinstance(item, np.ndarray):
+        raise RuntimeError(
+            "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+        )
+    return place(item, x)
 
 
 def _as_tuple(index: Any) -> list[Any]:
@@ -214,8 +228,8 @@ def _is_integer(item: Any) -> bool:
 def _dims_used(item: Any) -> int:
     if item is None or item is Ellipsis or isinstance(item, bool):
         return 0
-    if isinstance(item, np.ndarray) and item.dtype.kind == "b":
-        return item.ndim
+    if hasattr(item, "ndim") and item.dtype.kind == "b":
+        return int(item.ndim)
     return 1
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..grad_mode import mode
+from ..kernels.backend import array_module, place
 from ..ops import shape as ops
-from ..tensor import Array, Tensor
+from ..tensor import Array, Tensor, is_writable
 from .arguments import check_number
 
 __all__: list[str] = []
@@ -25,7 +26,7 @@ INPLACE: tuple[str, ...] = ()
 
 def write(x: Tensor, store: Callable[[Array], None]) -> Tensor:
     """Let ``store`` change the memory of ``x``, which no graph is recording, and count it."""
-    if not x.array.flags.writeable:
+    if not is_writable(x.array):
         raise RuntimeError(
             "in-place write to read-only memory (an expanded tensor, whose elements share memory,"
             " or a read-only NumPy array): clone() it first"
@@ -45,10 +46,10 @@ def recorded(*tensors: Any) -> bool:
 def overwrite(x: Tensor, sample: Callable[[], Array]) -> Tensor:
     """Replace every element of ``x`` by new numbers; their gradient ends here."""
     if recorded(x):
-        return x._write(ops.replace, Tensor._wrap(sample()))
+        return x._write(ops.replace, Tensor._wrap(place(sample(), x.array)))
 
     def store(array: Array) -> None:
-        array[...] = sample()
+        array[...] = place(sample(), array)
 
     return write(x, store)
 
@@ -92,7 +93,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
     def store(array: Array) -> None:
         with np.errstate(all="ignore"):
-            np.copyto(array, source, casting="unsafe")
+            array_module(array).copyto(array, source, casting="unsafe")
 
     return write(self, store)
 

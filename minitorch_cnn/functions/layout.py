@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.backend import check_memory
+from ..kernels.backend import check_memory, host, place
 from ..ops import indexing
 from ..ops import shape as ops
 from ..tensor import Tensor
@@ -89,8 +89,8 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     matrices: Tensor = ops.diag_embed(x, offset=as_int("diag_embed", "offset", offset))
     order = list(range(ndim - 2))
-    for place, axis in sorted(((a, ndim - 2), (b, ndim - 1))):
-        order.insert(place, axis)
+    for before, axis in sorted(((a, ndim - 2), (b, ndim - 1))):
+        order.insert(before, axis)
     return permute(matrices, order)
 
 
@@ -141,13 +141,14 @@ def repeat_interleave(
     """
     x = check_tensor("repeat_interleave", input)
     if repeats is None:
-        counts = x.array
-        return Tensor._wrap(np.repeat(np.arange(len(counts)), _counts(counts, len(counts))))
+        counts = host(x.array)
+        rows = np.repeat(np.arange(len(counts)), _counts(counts, len(counts)))
+        return Tensor._wrap(place(rows, x.array))
     if dim is None:
         x, dim = reshape(x, -1), 0
     d = wrap_dim("repeat_interleave", dim, x.array.ndim)
     n = x.array.shape[d]
-    times = repeats.array.reshape(-1) if isinstance(repeats, Tensor) else repeats
+    times = host(repeats.array).reshape(-1) if isinstance(repeats, Tensor) else repeats
     if isinstance(times, np.ndarray) and len(times) != 1:
         rows = np.repeat(np.arange(n), _counts(times, n))
     else:
@@ -158,7 +159,7 @@ def repeat_interleave(
         rows = np.repeat(np.arange(n), count)
     if output_size is not None and output_size != len(rows):
         raise RuntimeError(f"repeat_interleave: output_size is {output_size}, not {len(rows)}")
-    y: Tensor = indexing.getitem(x, basic=(...,), arrays=(*[slice(None)] * d, rows))
+    y: Tensor = indexing.getitem(x, basic=(...,), arrays=(*[slice(None)] * d, place(rows, x.array)))
     return y
 
 

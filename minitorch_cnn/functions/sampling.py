@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..kernels.backend import check_memory
+from ..kernels.backend import check_memory, host
 from ..tensor import Array, Tensor
 from .arguments import (
     as_int,
@@ -152,7 +152,7 @@ def normal(
     tensors = [t for t in (mean, std) if isinstance(t, Tensor)]
     if not tensors:
         raise TypeError("normal() of two numbers needs a size")
-    m, s = (t.array if isinstance(t, Tensor) else t for t in (mean, std))
+    m, s = (host(t.array) if isinstance(t, Tensor) else t for t in (mean, std))
     wanted = tensors[0].array.dtype
     _need_float("normal", wanted)
     try:
@@ -164,18 +164,18 @@ def normal(
     if np.min(s, initial=0) < 0:
         raise RuntimeError("normal expects all elements of std >= 0.0")
     y = (_gaussian(shape, wanted, _draw(generator)) * s + m).astype(wanted, copy=False)
-    return finish(np.asarray(y))
+    return finish(np.asarray(y), tensors[0].device)
 
 
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: random.Generator | None = None
 ) -> Tensor:
     """1 with probability ``input`` (element by element; or with probability ``p``), else 0."""
-    x = check_tensor("bernoulli", input).array
+    x = host(check_tensor("bernoulli", input).array)
     if p is None:
         _need_float("bernoulli", x.dtype)
-        return Tensor._wrap(_coins(x.shape, x.dtype, x, _draw(generator)))
-    return Tensor._wrap(_coins(x.shape, x.dtype, p, _draw(generator)))
+        return finish(_coins(x.shape, x.dtype, x, _draw(generator)), input.device)
+    return finish(_coins(x.shape, x.dtype, p, _draw(generator)), input.device)
 
 
 def multinomial(
@@ -190,7 +190,7 @@ def multinomial(
     Without replacement the first draws go to the weights by size of weight / exponential number,
     which is the same as drawing one after the other.
     """
-    x = check_tensor("multinomial", input).array
+    x = host(check_tensor("multinomial", input).array)
     if x.ndim not in (1, 2):
         raise RuntimeError(f"multinomial: input must have 1 or 2 dims, got shape {list(x.shape)}")
     if x.dtype.kind != "f":
@@ -216,7 +216,7 @@ def multinomial(
     else:
         race = weights / source.standard_exponential(weights.shape)
         y = np.argsort(-race, axis=1, kind="stable")[:, :n].astype(np.int64, copy=False)
-    return Tensor._wrap(y.reshape((*x.shape[:-1], n)))
+    return finish(y.reshape((*x.shape[:-1], n)), input.device)
 
 
 def rand_like(input: Tensor, **options: Any) -> Tensor:
@@ -312,7 +312,7 @@ def random_(
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: random.Generator | None = None) -> Tensor:
     """Fill with 1 (with probability ``p``, a number or a tensor) and 0."""
     x = self.array
-    chance = p.array if isinstance(p, Tensor) else p
+    chance = host(p.array) if isinstance(p, Tensor) else p
     return overwrite(self, lambda: _coins(x.shape, x.dtype, chance, _draw(generator)))
 
 

@@ -25,6 +25,8 @@ def sum_along(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """
     if x.dtype.kind != "f":
         return x.sum(axes, keepdims=keepdims)
+    if not isinstance(x, np.ndarray) and x.dtype.itemsize > 2:  # CuPy adds as a tree of threads
+        return x.sum(axes, keepdims=keepdims)
     if x.dtype.itemsize == 2:
         return sum_along(x.astype(np.float32), axes, keepdims).astype(x.dtype)
     wide = [a for a in axes if x.shape[a] > 2 * _BLOCK]
@@ -35,6 +37,14 @@ def sum_along(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
             if axis != inner:
                 return sum_along(_block_sums(x, axis), axes, keepdims)
     return x.sum(axes, keepdims=keepdims)
+
+
+def largest_along(x: Array, axes: tuple[int, ...]) -> Array:
+    """The largest elements along the axes, which stay with length 1; -inf of none."""
+    if x.size:
+        return x.max(axes, keepdims=True)
+    shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    return np.full_like(x, -np.inf, shape=shape)
 
 
 def _block_sums(x: Array, axis: int) -> Array:

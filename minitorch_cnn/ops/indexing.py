@@ -10,21 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.backend import array_module
+from ..kernels.backend import array_module, on_host
 from ..tensor import Array, op
 from .basic import sum_to
 
 
 def add_at(shape: tuple[int, ...], positions: Array, values: Array) -> Array:
-    """Zeros of ``shape``, with each value added at its position in row-major order."""
-    xp = array_module(values)
+    """Zeros of ``shape``, with each value added at its position in row-major order.
+
+    On the CPU also for a GPU's arrays: there, CuPy adds in whatever order threads arrive.
+    """
+    if not isinstance(values, np.ndarray):
+        return on_host(lambda v, p: add_at(shape, p, v), values, positions)
     size = math.prod(shape)
     flat = positions.reshape(-1)
+    sums: Array
     if values.dtype.kind == "f":
-        sums = xp.bincount(flat, values.reshape(-1), size)  # adds up in float64
+        sums = np.bincount(flat, values.reshape(-1), size)  # adds up in float64
     else:
-        sums = xp.zeros(size, values.dtype)
-        xp.add.at(sums, flat, values.reshape(-1))
+        sums = np.zeros(size, values.dtype)
+        np.add.at(sums, flat, values.reshape(-1))
     return sums.astype(values.dtype).reshape(shape)
 
 

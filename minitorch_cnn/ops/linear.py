@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..kernels.backend import on_host
 from ..tensor import Array, op
 from .basic import sum_along
 
@@ -83,9 +84,13 @@ def embedding(weight: Array, /, *, indices: Array, padding_idx: int | None = Non
         )
     shape, element = weight.shape, weight.dtype
 
-    def grad_weight(gy: Array) -> Array:
+    def add_rows(gy: Array, indices: Array) -> Array:
         gw = np.zeros(shape, element)
         np.add.at(gw, indices.ravel(), gy.reshape(indices.size, D))
+        return gw
+
+    def grad_weight(gy: Array) -> Array:
+        gw = on_host(add_rows, gy, indices)
         if padding_idx is not None:
             gw[padding_idx] = 0
         return gw

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.backend import array_module
 from ..tensor import Array, op
-from .basic import sum_along, sum_to
+from .basic import largest_along, sum_along, sum_to
 
 _LOWEST_LOG = -100  # of binary_cross_entropy, so that log 0 gives a finite loss
 # Of x (1 - x) in its gradient, for the same reason; PyTorch has it as a float32.
@@ -64,7 +65,7 @@ def _per_position(g: Array, positions: tuple[int, int]) -> Array:
 
 def _log_softmax(x: Array) -> Array:
     """x - log(sum of e^x) over axis 1; the largest x is taken off first, so no e^x overflows."""
-    shifted = x - x.max(1, keepdims=True, initial=-np.inf)
+    shifted = x - largest_along(x, (1,))
     shifted -= np.log(sum_along(np.exp(shifted), (1,), keepdims=True))
     return shifted
 
@@ -117,7 +118,7 @@ def nll_loss(
 
     def grad_x(gy: Array) -> Array:
         g = _per_position(spread(gy), kept.shape)
-        gx = np.zeros(full, kind)
+        gx = array_module(gy).zeros(full, kind)
         np.put_along_axis(gx, classes, np.where(kept, -weights * g, 0)[:, None], 1)
         return gx.reshape(shape)
 
@@ -144,7 +145,7 @@ def cross_entropy(
     p = _log_softmax(_wide(_by_class(x)))
     classes, weights, kept = _labels("cross_entropy", p, target, weight, ignore_index)
     C = p.shape[1]
-    w = np.ones(C, p.dtype) if weight is None else weight.astype(p.dtype)
+    w = array_module(p).ones(C, p.dtype) if weight is None else weight.astype(p.dtype)
     at_class = (1 - label_smoothing) * weights
     elsewhere = label_smoothing / max(C, 1)
     loss = -at_class * _pick(p, classes)

@@ -75,7 +75,7 @@ def batch_norm(
         mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
     inverse = 1 / np.sqrt(var + eps)
     a = inverse if weight is None else inverse * weight
-    y = kernels.norm.scale(image, mean, a, _or_zeros(bias, C)).reshape(x.shape)
+    y = kernels.norm.scale(image, mean, a, _or_zeros(bias, mean)).reshape(x.shape)
     sums = _sums_of(image, mean, inverse)
 
     def grad_x(gy: Array) -> Array:
@@ -146,8 +146,9 @@ def group_norm(
         )
     channels = x.reshape(1, N * C, L)
     mean, inverse = (np.repeat(m, C // G) for m in _mean_and_inverse(x.reshape(1, N * G, D), eps))
-    w = np.ones(N * C) if weight is None else np.tile(weight.astype(np.float64), N)
-    y = kernels.norm.scale(channels, mean, w * inverse, np.tile(_or_zeros(bias, C), N))
+    w = np.ones_like(mean) if weight is None else np.tile(weight.astype(np.float64), N)
+    shift = _or_zeros(bias, mean[:C])
+    y = kernels.norm.scale(channels, mean, w * inverse, np.tile(shift, N))
     sums = _sums_of(channels, mean, inverse)
 
     def over_group(a: Array) -> Array:
@@ -202,7 +203,7 @@ def layer_norm(
     mean, inverse = _mean_and_inverse(rows, eps)
 
     def normalized() -> Array:
-        return kernels.norm.scale(rows, mean, inverse, np.zeros(R)).reshape(x.shape)
+        return kernels.norm.scale(rows, mean, inverse, np.zeros_like(mean)).reshape(x.shape)
 
     y = normalized()
     if weight is not None:
@@ -228,8 +229,8 @@ def _mean_and_inverse(x: Array, eps: float) -> tuple[Array, Array]:
     return mean, 1 / np.sqrt(var + eps)
 
 
-def _or_zeros(bias: Array | None, C: int) -> Array:
-    return np.zeros(C) if bias is None else bias.astype(np.float64)
+def _or_zeros(bias: Array | None, like: Array) -> Array:
+    return np.zeros_like(like) if bias is None else bias.astype(np.float64)
 
 
 def _move(running: Array | None, batch: Array, momentum: float) -> None:

@@ -39,11 +39,13 @@ def max_pool2d(
     D = pair(dilation, "dilation", name)
     output_size = pool_output_size(name, x.shape, kernel, S, P, D, ceil_mode)
     y, indices = kernels.pool.max_pool2d(x, kernel, S, P, D, output_size)
-    return (y, indices), (_max_grad(indices, x.shape),)
+    reach = (D[0] * (kernel[0] - 1) + 1, D[1] * (kernel[1] - 1) + 1)
+    windows = map(kernels.pool.kernel_ranges, x.shape[-2:], reach, S, P, output_size)
+    return (y, indices), (_max_grad(indices, x.shape, *windows),)
 
 
-def _max_grad(indices: Array, shape: tuple[int, ...]) -> Any:
-    return lambda gy: kernels.pool.max_pool2d_grad(gy, indices, shape)
+def _max_grad(indices: Array, shape: tuple[int, ...], rows: Any, columns: Any) -> Any:
+    return lambda gy: kernels.pool.max_pool2d_grad(gy, indices, shape, rows, columns)
 
 
 @op
@@ -120,7 +122,7 @@ def adaptive_max_pool2d(x: Array, /, *, output_size: int | Sequence[int | None])
     """The maxima, and their indices h W + w, of the windows of :func:`adaptive_avg_pool2d`."""
     rows, columns = _adaptive_ranges("adaptive_max_pool2d", x, output_size)
     y, indices = kernels.pool.max_ranges(x, rows, columns)
-    return (y, indices), (_max_grad(indices, x.shape),)
+    return (y, indices), (_max_grad(indices, x.shape, rows, columns),)
 
 
 def _adaptive_ranges(name: str, x: Array, output_size: int | Sequence[int | None]) -> Any:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.backend import on_host
 from ..tensor import Array, op
-from .basic import sum_along
+from .basic import largest_along, sum_along
 from .unary import sign_of
 
 Axes = tuple[int, ...]
@@ -115,7 +116,8 @@ def _others(x: Array, axes: Axes) -> Array:
     before = np.concatenate([one, rows[..., :-1]], -1).cumprod(-1)
     after = np.concatenate([one, rows[..., :0:-1]], -1).cumprod(-1)[..., ::-1]
     others = (before * after).reshape(tuple(x.shape[i] for i in order))
-    return others.transpose(np.argsort(order)) if order else others
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return others.transpose(back) if order else others
 
 
 @op
@@ -142,7 +144,7 @@ def _extreme(x: Array, y: Array, axes: Axes, keepdims: bool) -> Any:
 @op
 def logsumexp(x: Array, /, *, axes: Axes, keepdims: bool = False) -> Any:
     """y = ln sum e^x, without overflow; -inf of nothing. The gradient is gy e^(x - y)."""
-    top = x.max(axes, keepdims=True, initial=-np.inf)
+    top = largest_along(x, axes)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     y = np.log(sum_along(np.exp(x - top), axes, True)) + top
     return (y if keepdims else y.squeeze(axes)), (lambda gy: gy.reshape(y.shape) * np.exp(x - y),)
@@ -248,7 +250,10 @@ def count_nonzero(x: Array, /, *, axes: Axes) -> Any:
 @op
 def bincount(x: Array, weights: Array, /, *, minlength: int = 0) -> Any:
     """y_v = how often the integer v occurs in x, or the sum of the weights where it does."""
-    y = np.bincount(x, weights, minlength)
+    if weights is not None and not isinstance(x, np.ndarray):  # its sums have no fixed order
+        y = on_host(lambda x, weights: np.bincount(x, weights, minlength), x, weights)
+    else:
+        y = np.bincount(x, weights, minlength)
     if weights is None:
         return y.astype(np.int64), ()
     return y.astype(weights.dtype if weights.dtype == np.float32 else np.float64), ()

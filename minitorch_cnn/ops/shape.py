@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.backend import array_module
+from ..kernels.backend import array_module, place
 from ..tensor import Array, GradFn, op
 from .basic import sum_along, sum_to
 
@@ -213,7 +213,7 @@ def pad(x: Array, /, *, pad: tuple[int, ...], mode: str = "constant", value: flo
         if before or after:
             source = _sources(x.shape[axis], before, after, mode)
             steps.append((axis, x.shape[axis], before, source))
-            y = y.take(source, axis)
+            y = y.take(place(source, y), axis)
 
     def grad_x(gy: Array) -> Array:
         for axis, n, before, source in reversed(steps):

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.backend import array_module, on_host
 from ..tensor import Array, op
+from .indexing import add_at, positions_along
 
 
 def _chosen(x: Array, indices: Array, axis: int, keepdims: bool = True) -> Any:
@@ -132,7 +134,7 @@ def median_of_all(x: Array, /) -> Any:
 @op
 def mode(x: Array, /, *, axis: int, keepdims: bool = False) -> Any:
     """y = the most frequent element along the axis (the smallest of several) and its last index."""
-    index = np.apply_along_axis(_last_of_most_frequent, axis, _rows(x))
+    index = on_host(lambda x: np.apply_along_axis(_last_of_most_frequent, axis, x), _rows(x))
     return _chosen(x, np.expand_dims(index, axis), axis, keepdims)
 
 
@@ -144,27 +146,30 @@ def _last_of_most_frequent(row: Array) -> int:
 @op
 def cummax(x: Array, /, *, axis: int) -> Any:
     """y_i = max(x_0, ..., x_i) along the axis, and the index of its last occurrence so far."""
-    return _running(x, np.maximum.accumulate(_rows(x), axis), axis)
+    return _running(x, _accumulated(np.maximum, _rows(x), axis), axis)
 
 
 @op
 def cummin(x: Array, /, *, axis: int) -> Any:
     """y_i = min(x_0, ..., x_i) along the axis, and the index of its last occurrence so far."""
-    return _running(x, np.minimum.accumulate(_rows(x), axis), axis)
+    return _running(x, _accumulated(np.minimum, _rows(x), axis), axis)
+
+
+def _accumulated(ufunc: np.ufunc, x: Array, axis: int) -> Array:
+    """On the CPU also for a GPU's arrays: CuPy accumulates sums and products only."""
+    return on_host(lambda x: ufunc.accumulate(x, axis), x)
 
 
 def _running(x: Array, y: Array, axis: int) -> Any:
     rows = _rows(x)
-    position = np.arange(rows.shape[axis]).reshape((-1,) + (1,) * (rows.ndim - axis - 1))
+    position = array_module(x).arange(rows.shape[axis])
+    position = position.reshape((-1,) + (1,) * (rows.ndim - axis - 1))
     reached = (rows == y) | (rows != rows)
-    indices = np.maximum.accumulate(np.where(reached, position, 0), axis)
+    indices = _accumulated(np.maximum, np.where(reached, position, 0), axis)
 
     def grad(gy: Array) -> Array:
-        g = np.zeros_like(gy, shape=rows.shape)
-        where = list(np.indices(rows.shape, sparse=True))
-        where[axis] = indices
-        np.add.at(g, tuple(where), gy.reshape(rows.shape))
-        return g.reshape(x.shape)
+        positions = positions_along(rows.shape, axis, indices)
+        return add_at(rows.shape, positions, gy).reshape(x.shape)
 
     return (y.reshape(x.shape), indices.reshape(x.shape)), (grad,)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.backend import array_module
 from ..tensor import Array, op
 
 
@@ -175,7 +176,7 @@ def atanh(x: Array, /) -> Any:
 def erf(x: Array, /) -> Any:
     """y = 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. About 0.1 us per element."""
     values = [math.erf(v) for v in x.ravel().tolist()]
-    y = np.array(values, x.dtype).reshape(x.shape)
+    y = array_module(x).array(values, x.dtype).reshape(x.shape)
     return y, (lambda gy: gy * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.backend import array_module
 from ..tensor import Array, op
 
 
@@ -26,7 +27,7 @@ def max_unpool(x: Array, /, *, indices: Array, size: tuple[int, ...]) -> Any:
             f"max_unpool: Found an invalid max index: {flat.min()} or {flat.max()} is outside the"
             f" output of size {list(size)}"
         )
-    y = np.zeros((rows, cells), x.dtype)
+    y = array_module(x).zeros((rows, cells), x.dtype)
     np.put_along_axis(y, flat, x.reshape(flat.shape), 1)
     shape = x.shape
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import minitorch_cnn
 
+from ..devices import from_numpy
 from ..strategies import arrays, make_array, shapes
 from . import Call, Case
 
@@ -62,7 +63,7 @@ def to_tensors(index: Any, make: Any) -> Any:
 
 
 def _ours(index: Any) -> Any:
-    return to_tensors(index, minitorch_cnn.from_numpy)
+    return to_tensors(index, from_numpy)
 
 
 def _theirs(index: Any) -> Any:
@@ -164,7 +165,7 @@ def _pair(name: str, *names: str) -> dict[str, Any]:
         return call
 
     return {
-        "ours": on(minitorch_cnn, minitorch_cnn.from_numpy),
+        "ours": on(minitorch_cnn, from_numpy),
         "theirs": on(torch, torch.from_numpy),
     }
 
@@ -198,7 +199,7 @@ CASES = (
     ),
     Case(
         "index_fill", "indexing.setitem",
-        ours=lambda x, dim, index: x.index_fill(dim, minitorch_cnn.from_numpy(index), 2.5),
+        ours=lambda x, dim, index: x.index_fill(dim, from_numpy(index), 2.5),
         theirs=lambda x, dim, index: x.index_fill(dim, torch.from_numpy(index), 2.5),
         calls=_rows(),
     ),
@@ -209,7 +210,7 @@ CASES = (
          calls=_masked("vector")),
     Case(
         "take", "indexing.getitem",
-        ours=lambda x, index: x.take(minitorch_cnn.from_numpy(index)),
+        ours=lambda x, index: x.take(from_numpy(index)),
         theirs=lambda x, index: x.take(torch.from_numpy(index)),
         calls=arrays(shapes(min_side=1)).flatmap(lambda x: st.builds(
             lambda picks: Call((x,), {"index": np.array(picks, np.int64)}),
@@ -218,7 +219,7 @@ CASES = (
     ),
     Case(
         "take_along_dim", "indexing.gather",
-        ours=lambda x, index: minitorch_cnn.take_along_dim(x, minitorch_cnn.from_numpy(index), 1),
+        ours=lambda x, index: minitorch_cnn.take_along_dim(x, from_numpy(index), 1),
         theirs=lambda x, index: torch.take_along_dim(x, torch.from_numpy(index), 1),
         calls=st.builds(
             lambda seed, one: Call(

@@ -10,8 +10,8 @@ import torch.nn.functional as TF
 from hypothesis import strategies as st
 
 import minitorch_cnn
-from minitorch_cnn import Tensor
 
+from ..devices import from_numpy
 from ..strategies import arrays, make_array, shapes
 from . import Call, Case
 
@@ -27,7 +27,7 @@ def _row(
 
     def ours(*args: Any, **settings: Any) -> Any:
         wrapped = {
-            k: Tensor._wrap(v.astype(args[0].array.dtype)) if isinstance(v, np.ndarray) else v
+            k: from_numpy(v.astype(args[0].array.dtype)) if isinstance(v, np.ndarray) else v
             for k, v in settings.items()
         }
         return getattr(minitorch_cnn.nn.functional, face)(*args, **wrapped)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from minitorch_cnn.nn import functional as F
 from minitorch_cnn.ops import dropout
 
+from ..devices import from_numpy
 from ..strategies import KINDS, arrays, make_array, shapes
 from . import Call, Case
 
@@ -49,6 +50,10 @@ def dropout_calls(draw: st.DrawFn) -> Call:
     keep_shape = tuple(1 if draw(st.integers(0, 3)) == 0 else n for n in x.shape)
     keep = np.asarray(np.random.default_rng(draw(SEEDS)).random(keep_shape) > 0.5)
     return Call((x,), {"keep": keep, "p": draw(st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0]))})
+
+
+def on_mask(op: Any) -> Any:
+    return lambda x, keep, **settings: op(x, keep=from_numpy(keep), **settings)
 
 
 def torch_dropout(x: torch.Tensor, keep: np.ndarray, p: float) -> torch.Tensor:
@@ -94,9 +99,10 @@ CASES = (
         lambda w, i, padding_idx: torch.nn.functional.embedding(i, w, padding_idx),
         embedding_calls(), smooth=False,  # PyTorch withholds the padding's gradient on purpose
     ),
-    Case("dropout", "dropout.dropout", dropout.dropout, torch_dropout, dropout_calls()),
+    Case("dropout", "dropout.dropout", on_mask(dropout.dropout), torch_dropout, dropout_calls()),
     Case(
-        "alpha_dropout", "dropout.alpha_dropout", dropout.alpha_dropout, torch_alpha_dropout,
+        "alpha_dropout", "dropout.alpha_dropout", on_mask(dropout.alpha_dropout),
+        torch_alpha_dropout,
         alpha_dropout_calls(),
     ),
     Case(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from minitorch_cnn.ops import norm
 
+from ..devices import place
 from ..strategies import arrays, make_array
 from . import Call, Case
 
@@ -59,7 +60,7 @@ def _running(x: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _our_batch_norm(x: Any, weight: Any, bias: Any, training: bool, eps: float) -> Any:
     """All that there is to compare: the result, and what became of the running statistics."""
-    mean, var = _running(x)
+    mean, var = map(place, _running(x))
     y = norm.batch_norm(
         x, weight, bias, running_mean=mean, running_var=var, training=training, momentum=0.3,
         eps=eps,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -103,7 +104,7 @@ class Event:
 
 
 class Stream:
-    all: list[Stream] = []
+    all: ClassVar[list[Stream]] = []
     null: Stream
 
     def __init__(
@@ -233,13 +234,14 @@ class Block:
                 device_id=self.device, size=nbytes, mem_size=self.size, mem_ptr=self.id, pmem_id=0
             )
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, TypeError):  # while Python shuts down
-            pool.give_back(self.device, self.size)
-            for hook in list(state.hooks.values()):
-                hook.free_postprocess(
-                    device_id=self.device, mem_size=self.size, mem_ptr=self.id, pmem_id=0
-                )
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if is_finalizing() or pool is None:
+            return
+        pool.give_back(self.device, self.size)
+        for hook in list(state.hooks.values()):
+            hook.free_postprocess(
+                device_id=self.device, mem_size=self.size, mem_ptr=self.id, pmem_id=0
+            )
 
 
 class MemoryPool:

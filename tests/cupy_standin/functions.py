@@ -196,6 +196,10 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return call(np.where, condition, *([] if x is None and y is None else [x, y]))
 
 
+def matmul(x1: Any, x2: Any, out: Any = None) -> Any:
+    return call(np.matmul, x1, x2, **({} if out is None else {"out": out}))
+
+
 def einsum(*operands_: Any, **kwargs: Any) -> Any:
     if set(kwargs) - {"dtype", "optimize"}:
         raise TypeError(f"Did not understand the following kwargs: {sorted(kwargs)}")
@@ -214,7 +218,7 @@ _OURS = {
     f.__name__: f
     for f in (
         array, asarray, asnumpy, copyto, empty, repeat, count_nonzero, bincount, where, einsum,
-        get_default_memory_pool,
+        matmul, get_default_memory_pool,
     )
 }  # fmt: skip
 

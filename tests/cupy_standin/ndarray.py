@@ -48,7 +48,7 @@ class ndarray:
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
     T = property(lambda self: wrap(self._host.T, self))
-    mT = property(lambda self: wrap(self._host.mT, self))
+    mT = property(lambda self: wrap(self._host.mT, self))  # noqa: N815
     real = property(lambda self: self)
 
     @property
@@ -153,6 +153,14 @@ class ndarray:
         self._pending = _Copy(self, arr if cuda.is_pinned(arr) else arr.copy())
         stream.waiting.append(self._pending)
 
+    def __pos__(self) -> ndarray:
+        return self.copy()
+
+    def __matmul__(self, other: Any) -> Any:
+        from . import functions
+
+        return functions.matmul(self, other)
+
     # Parts
 
     def __getitem__(self, index: Any) -> ndarray:
@@ -179,6 +187,9 @@ class ndarray:
 
     def transpose(self, *axes: Any) -> ndarray:
         return call(np.ndarray.transpose, self, *axes)
+
+    def swapaxes(self, axis1: int, axis2: int) -> ndarray:
+        return call(np.ndarray.swapaxes, self, axis1, axis2)
 
     def astype(self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None,
                copy: bool = True) -> ndarray:  # fmt: skip
@@ -406,16 +417,6 @@ def _unary(name: str) -> Callable[[ndarray], Any]:
 
 for _short, _name in {"neg": "negative", "abs": "absolute", "invert": "invert"}.items():
     setattr(ndarray, f"__{_short}__", _unary(_name))
-ndarray.__pos__ = lambda self: self.copy()  # type: ignore[attr-defined]
-ndarray.__matmul__ = lambda self, other: _matmul(self, other)  # type: ignore[attr-defined]
-
-
-def _matmul(a: Any, b: Any) -> Any:
-    from . import functions
-
-    return functions.MODULES["cupy"].matmul(a, b)
-
-
 def _method(name: str, parameters: list[str]) -> Callable[..., Any]:
     fn = getattr(np.ndarray, name)
     signature = signature_of(parameters)

@@ -94,7 +94,7 @@ def record() -> dict[str, Any]:
             thing = getattr(module, name)
             if isinstance(thing, cupy.ufunc):
                 ufuncs[name] = list(thing.types)
-            elif isinstance(thing, types.ModuleType) or isinstance(thing, type):
+            elif isinstance(thing, (types.ModuleType, type)):
                 names[name] = type(thing).__name__
             elif callable(thing):
                 names[name] = parameters(thing)

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from ...functions.arguments import check_tensor
+from ...kernels.backend import place
 from ...ops.dropout import alpha_dropout as alpha_op
 from ...ops.dropout import dropout as dropout_op
 from ...random import default_generator
@@ -20,7 +21,7 @@ def _keep(x: Any, p: float, channels: int | None = None) -> Array:
     if channels is not None:
         shape = shape[:channels] + (1,) * (len(shape) - channels)
     draws = default_generator.numpy.integers(0, 1 << 32, shape, "u4")
-    return draws >= round(p * 2**32)
+    return place(draws >= round(p * 2**32), x.array)
 
 
 def _check(name: str, input: Any, p: float) -> Tensor:
