@@ -179,7 +179,7 @@ class _Call:
         """The argument as the kernel gets it."""
         pointer = value.ctypes.data if isinstance(value, np.ndarray) else 0
         data: bytes = packed(parameter, value, pointer).tobytes()
-        return data + bytes(-len(data) % 8)
+        return data
 
     def run(self, trace: _Trace | None = None) -> None:
         if 0 in self.grid:
