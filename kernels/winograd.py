@@ -53,7 +53,7 @@ __all__ = [
 TILES = 72  # at a time, whose V and M stay near
 FEW = 160  # tiles: for no more than these, each sliver of U is made just before it is used
 ROOM = 15 << 20  # bytes of V, M and U beyond which fewer tiles are taken at a time
-CHANNELS = 64  # in a task that makes U
+CHANNELS = 64  # at a time, of a sliver of U that is made: it stays in L2
 
 
 def transform_weight_numpy(
@@ -175,9 +175,10 @@ def _result(
 @inline
 def _multiply(
     a: Array, v: int, v_row: int, v_step: int, C: int, b: Array, u: int, u_step: int,
-    m: int, m_step: int, E: int, tiles: int,
+    m: int, m_step: int, E: int, tiles: int, more: bool,
 ) -> None:  # fmt: skip
-    """M[e, t, :] = sum over c < C of V[e, t, c] U[e, c, :], at a[m], a[v], and b[u]."""
+    """M[e, t, :] (+)= sum over c < C of V[e, t, c] U[e, c, :], at a[m], a[v], and b[u]; ``more``:
+    added to what is there."""
     wide = WIDE * VECTOR_BYTES // a.itemsize
     for e in range(E):
         t = 0
@@ -185,10 +186,10 @@ def _multiply(
             p, q, to = v + e * v_step + t * v_row, u + e * u_step, m + e * m_step + t * wide
             left = tiles - t
             if left >= TALL and left != 2 * LOW:
-                tall_product(a, p, v_row, 1, b, q, wide, C, a, to, wide, False)
+                tall_product(a, p, v_row, 1, b, q, wide, C, a, to, wide, more)
                 t += TALL
             else:
-                low_product(a, p, v_row, 1, b, q, wide, C, a, to, wide, False)
+                low_product(a, p, v_row, 1, b, q, wide, C, a, to, wide, more)
                 t += LOW
 
 
@@ -229,7 +230,8 @@ def correlate(
     N, C, H, W = x.shape
     F, OH, OW = y.shape[1:]
     slivers, E, known, wide = u.shape
-    u_step = (C | 1) * wide
+    depth = C if known > 0 else min(C, CHANNELS)
+    u_step = (depth | 1) * wide
     lanes = wide // WIDE
     TH, TW = (OH + tile - 1) // tile, (OW + tile - 1) // tile
     chunks = (N * TH + rows - 1) // rows
@@ -259,10 +261,15 @@ def correlate(
             for sliver in range(task % parts, slivers, parts):
                 if known > 0:
                     b = sliver * E * u_step
-                    _multiply(a, v, v_row, v_step, C, uf, b, u_step, m, m_step, E, tiles)
+                    _multiply(a, v, v_row, v_step, C, uf, b, u_step, m, m_step, E, tiles, False)
                 else:
-                    _filters_of(weight, turned, tile, sliver, 0, C, a, own_u, u_step, a, work)
-                    _multiply(a, v, v_row, v_step, C, a, own_u, u_step, m, m_step, E, tiles)
+                    for c in range(0, C, depth):
+                        end, to = min(c + depth, C), own_u - c * wide
+                        _filters_of(weight, turned, tile, sliver, c, end, a, to, u_step, a, work)
+                        _multiply(
+                            a, v + c, v_row, v_step, end - c, a, own_u, u_step, m, m_step, E,
+                            tiles, c > 0,
+                        )  # fmt: skip
                 for f in range(sliver * wide, min((sliver + 1) * wide, F), lanes):
                     _result(
                         a, m + f % wide, wide, m_step, work, s, tile, r0, r1,
@@ -343,7 +350,7 @@ def _plan(
     wide, E = WIDE * lanes, (tile + 2) ** 2
     TH, TW = -(-OH // tile), -(-OW // tile)
     few = not known and (N * TH * TW <= FEW or E * C * F * itemsize > ROOM)
-    own_u = E * (C | 1) * wide if few else 0
+    own_u = E * (min(C, CHANNELS) | 1) * wide if few else 0
     per_tile = E * (row_for(C, lanes) + wide)
     tiles = min(FEW if few else TILES, (ROOM // itemsize - own_u) // per_tile)
     rows = min(N * TH, max(1, tiles // TW))

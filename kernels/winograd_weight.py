@@ -25,63 +25,67 @@ from .microkernel import VECTOR_BYTES
 from .simd import LOW, TALL, WIDE, load, low_product, store, tall_product, transpose
 from .winograd_tile import both_ways, data_pass, matrices, spread_pass, taps_pass, tiles_of
 
-LARGEST = 6 << 20  # bytes of V and Z
+NEAR, LARGEST = 6 << 20, 15 << 20  # bytes of V and Z: what stays near, and the most there may be
+MANY = 128  # tiles that are worth the way to a farther cache: U is transformed once for all of them
 DEPTH = 96  # tiles that a product sums up before it moves on: parts of V and Z that stay in L1
 
 
 def spread_numpy(
-    x: Array, v: Array, padding: Pair, tile: int, overlap: int, OH: int, OW: int, r0: int, r1: int,
-    rows: int, scratch: Array,
+    x: Array, gy: Array, v: Array, z: Array, padding: Pair, tile: int, r0: int, r1: int, rows: int,
+    scratch: Array,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
-    N, C = x.shape[:2]
-    slivers, E, _ = v.shape
     B, _, A = (m.astype(x.dtype) for m in matrices(tile))
-    way = B if overlap else A.T
-    size = tile + overlap
-    TH, TW = -(-OH // tile), -(-OW // tile)
-    d = windows(x, (size, size), (TH, TW), (tile, tile), padding, (1, 1))
-    V = np.einsum("ik,ncklhw,jl->cijnhw", way, d, way, optimize=True).reshape(C, E, N * TH, TW)
-    V = V[:, :, r0:r1].reshape(C, E, -1)
-    wide = WIDE * VECTOR_BYTES // x.itemsize
-    for sliver in range(slivers):
-        part = V[sliver * wide : (sliver + 1) * wide].transpose(1, 2, 0)
-        to = v[sliver, :, : part.shape[1] * wide].reshape(E, -1, wide)
-        to[..., : part.shape[2]] = part
+    for images, to, around, way in (x, v, padding, B), (gy, z, (0, 0), A.T):
+        N, C = images.shape[:2]
+        E, size = len(B) ** 2, way.shape[1]
+        TH, TW = -(-gy.shape[2] // tile), -(-gy.shape[3] // tile)
+        d = windows(images, (size, size), (TH, TW), (tile, tile), around, (1, 1))
+        V = np.einsum("ik,ncklhw,jl->cijnhw", way, d, way, optimize=True).reshape(C, E, N * TH, TW)
+        V = V[:, :, r0:r1].reshape(C, E, -1)
+        wide = WIDE * VECTOR_BYTES // x.itemsize
+        for sliver in range(len(to)):
+            part = V[sliver * wide : (sliver + 1) * wide].transpose(1, 2, 0)
+            run = to[sliver, :, : part.shape[1] * wide].reshape(E, -1, wide)
+            run[..., : part.shape[2]] = part
 
 
 @kernel(numpy=spread_numpy)
 def spread(
-    x: Array, v: Array, padding: Pair, tile: int, overlap: int, OH: int, OW: int, r0: int, r1: int,
-    rows: int, scratch: Array,
+    x: Array, gy: Array, v: Array, z: Array, padding: Pair, tile: int, r0: int, r1: int, rows: int,
+    scratch: Array,
 ) -> None:  # fmt: skip
-    """v[c // wide, e, t wide + c % wide] = number e of tile t of channel c, for the rows of tiles
-    r0 to r1 of all; B^T d B for ``overlap`` 2, else A d A^T of tiles that do not overlap."""
+    """v[c // wide, e, t wide + c % wide] = (B^T d B)[e] of tile t of channel c of x, and z the same
+    of A d A^T of gy, for the rows of tiles r0 to r1 of all, some ``rows`` at a time."""
     C, H, W = x.shape[1:]
+    F, OH, OW = gy.shape[1:]
     E, step = v.shape[1:]
     lanes = VECTOR_BYTES // x.itemsize
     wide = WIDE * lanes
     TH, TW = (OH + tile - 1) // tile, (OW + tile - 1) // tile
     workers, room = scratch.shape
-    xf, vf, a = x.reshape(x.size), v.reshape(v.size), scratch.reshape(scratch.size)
-    blocks = (C + lanes - 1) // lanes
+    xf, gf, a = x.reshape(x.size), gy.reshape(gy.size), scratch.reshape(scratch.size)
+    vf, zf = v.reshape(v.size), z.reshape(z.size)
     chunks = (r1 - r0 + rows - 1) // rows
+    of_x, of_gy = (C + lanes - 1) // lanes, (F + lanes - 1) // lanes
     for worker in prange(workers):
         work = worker * room
         s = work + E * lanes
-        for task in range(worker, chunks * blocks, workers):
-            r, c = r0 + task // blocks * rows, task % blocks * lanes
+        for task in range(worker, chunks * (of_x + of_gy), workers):
+            block = task // chunks
+            r = r0 + task % chunks * rows
             end = min(r + rows, r1)
+            c = (block if block < of_x else block - of_x) * lanes
             to = c // wide * E * step + (r - r0) * TW * wide + c % wide
-            if overlap > 0:
+            if block < of_x:
                 tiles_of(
-                    data_pass, overlap, xf, C, H, W, padding, tile, c, r, end, TH, TW,
+                    data_pass, 2, xf, C, H, W, padding, tile, c, r, end, TH, TW,
                     vf, to, wide, step, a, work, s,
                 )  # fmt: skip
             else:
                 tiles_of(
-                    spread_pass, overlap, xf, C, H, W, padding, tile, c, r, end, TH, TW,
-                    vf, to, wide, step, a, work, s,
+                    spread_pass, 0, gf, F, OH, OW, (0, 0), tile, c, r, end, TH, TW,
+                    zf, to, wide, step, a, work, s,
                 )  # fmt: skip
 
 
@@ -191,7 +195,8 @@ def grad_weight(gy: Array, x: Array, padding: Pair, tile: int = 4) -> Array:
     TH, TW, E = -(-OH // tile), -(-OW // tile), (tile + 2) ** 2
     channels, filters = -(-C // wide), -(-F // wide)
     # Rows of tiles at a time, in equal parts.
-    fitting = max(1, LARGEST // (E * (channels + filters) * wide * x.itemsize * TW))
+    per_tile = E * (channels + filters) * wide * x.itemsize
+    fitting = max(1, min(LARGEST // per_tile, max(NEAR // per_tile, MANY)) // TW)
     rows = -(-N * TH // -(-N * TH // fitting))
     few = min(rows, max(1, 32 // TW))
     step = (rows * TW * WIDE + 1) * lanes
@@ -205,7 +210,6 @@ def grad_weight(gy: Array, x: Array, padding: Pair, tile: int = 4) -> Array:
     sums = empty((filters, C, 9, wide), x)
     for r0 in range(0, N * TH, rows):
         r1 = min(r0 + rows, N * TH)
-        spread(x, v, padding, tile, 2, OH, OW, r0, r1, few, scratch)
-        spread(gy, z, (0, 0), tile, 0, OH, OW, r0, r1, few, scratch)
+        spread(x, gy, v, z, padding, tile, r0, r1, few, scratch)
         products(v, z, sums, gw, tile, (r1 - r0) * TW, r0 > 0, r1 == N * TH, scratch)
     return gw
