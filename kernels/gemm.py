@@ -27,7 +27,8 @@ from .microkernel import HALF, ROWS, masked, tile4, tile6
 
 PANEL = 256  # columns
 DEPTH = 256  # rows of a panel used before moving on: DEPTH * PANEL numbers, a quarter to half of L2
-TASK_ROWS = 32  # rows of C that a task computes
+TASK_ROWS = 128  # rows of C that a task computes ...
+FEW_ROWS = 32  # ... or this many, where the tasks would be few
 VECTOR = 16  # columns are padded to a multiple of this: whole vectors, of whatever width
 ACC = PANEL + VECTOR  # columns of a row that is being added up, whole vectors too
 SMALL = 1 << 15  # multiply-adds up to which NumPy's product is faster, and runs on one thread
@@ -159,7 +160,8 @@ def gemm(
     if in_place:
         first, P = 0, N * ((OH + high - 1) // high) * ((OW + wide - 1) // wide)
     G = bias.size // M
-    blocks = (M + TASK_ROWS - 1) // TASK_ROWS
+    tall = TASK_ROWS if P * M >= 8 * TASK_ROWS else FEW_ROWS
+    blocks = (M + tall - 1) // tall
     bf, cf = b.reshape(b.size), c.reshape(c.size)
     zero = c.dtype.type(0)
     for task in prange(P * blocks):
@@ -168,9 +170,9 @@ def gemm(
         run = (h1 - h0) * (w1 - w0)  # pixels of one image: neighbours in c, too
         columns = (n1 - n0) * run
         g = n0 % G
-        top = task % blocks * TASK_ROWS
-        rows = np.empty(TASK_ROWS, np.int64)
-        for i in range(TASK_ROWS):  # where fewer are left, the last is computed again
+        top = task % blocks * tall
+        rows = np.empty(tall, np.int64)
+        for i in range(tall):  # where fewer are left, the last is computed again
             rows[i] = g * a_step[0] + min(top + i, M - 1) * a_step[1]
         steps = np.empty(depth, np.int64)
         for k in range(depth):
@@ -178,7 +180,7 @@ def gemm(
         source = n0 * K * LD + h0 * OW + w0 if in_place else p * K * LD
         acc = np.empty(ROWS * ACC, c.dtype)
         for k in range(0, depth, DEPTH):
-            for m in range(top, min(top + TASK_ROWS, M), ROWS):
+            for m in range(top, min(top + tall, M), ROWS):
                 # Each block of the sum is added up by itself: a shorter chain rounds less.
                 for i in range(min(ROWS, M - m)):
                     fill(acc, i * ACC, bias[g * M + m + i] if k == 0 else zero, columns)
@@ -219,7 +221,7 @@ def gemm_sum(
     P, K, LD = a.shape
     depth = b.shape[1]
     # Tiles of c, small enough that a small c still occupies all threads.
-    tall = min(TASK_ROWS, max(ROWS, rounded_up(rows // 16, ROWS)))
+    tall = min(FEW_ROWS, max(ROWS, rounded_up(rows // 16, ROWS)))
     down, across = (rows + tall - 1) // tall, (W + PANEL - 1) // PANEL
     af, bf, cf = a.reshape(a.size), b.reshape(b.size), c.reshape(c.size)
     steps = np.arange(depth)

@@ -49,6 +49,8 @@ from .simd import transpose
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache
 DEPTH = 512  # terms added up in one go: a longer chain would round more
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
+TALL = 8  # tiles of rows of grad_weight that share a part of gy
+PARTS = 16  # tasks that a sum over pixels is cut into where it has few rows and columns
 CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
 
 
@@ -321,13 +323,10 @@ def _surround(
                             to[uint(row + i) + wp * uint(I)] = x[uint(source) + wp]
 
 
-def share_seen(size: Pair, stride: Pair, shifts: Sequence[Array], image: Pair) -> float:
-    """How much of what the taps look at is inside the image, from 0 to 1."""
-    share = 1.0
-    for out, step, axis, n in zip(size, stride, shifts, image):
-        inside = (min(out, -(-(n - d) // step)) - max(0, -(d // step)) for d in axis.tolist())
-        share *= sum(max(0, count) for count in inside) / (out * len(axis))
-    return share
+def looks_inside(shifts: Array, out: int, step: int, n: int) -> Array:
+    """For each tap along one axis, how many of ``out`` windows have it inside an image of n."""
+    first, last = np.maximum(0, -(shifts // step)), np.minimum(out, -((shifts - n) // step))
+    return np.maximum(0, last - first)
 
 
 def panel_of(
@@ -335,7 +334,8 @@ def panel_of(
 ) -> Pair:
     """(images, rows): small images several at a time, large ones in bands that fit into cache.
 
-    ``share``: what :func:`share_seen` says; where much is padding, it is left out, image by image alike.
+    ``share``: how much of what the taps look at is inside the images, from 0 to 1; where it is
+    little, several images are worked on at once, so that the rest can be left out.
     """
     OH, OW = size
     I = 1
@@ -378,9 +378,6 @@ def grad_input(
                 reaching = [t for t in range(k) if (first + p - t * d) % s == 0]
                 taps.append(np.array(reaching, np.int64))
                 shifts.append((first + p - taps[-1] * d) // s)
-            if not taps[0].size or not taps[1].size:
-                images[:, :, top :: stride[0], left :: stride[1]] = 0
-                continue
             _run(
                 outputs, weight, zero, images, taps, shifts, (1, 1), (top, left), stride, groups,
                 True, -np.inf,
@@ -393,17 +390,23 @@ def _run(
 ) -> None:  # fmt: skip
     N, C = x.shape[:2]
     M = y.shape[1]
-    OH, OW = (-(-(n - a) // s) for n, a, s in zip(y.shape[2:], at, apart))
+    OH, OW = size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], at, apart))
+    seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, x.shape[2:])]
+    down, right = (s[counts > 0] for s, counts in zip(shifts, seen))
+    th, tw = (t[counts > 0] for t, counts in zip(taps, seen))
+    if not th.size or not tw.size:  # a stride larger than the filter leaves pixels out
+        nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
+        part = y.reshape(-1, groups, *y.shape[1:])
+        part[..., at[0] :: apart[0], at[1] :: apart[1]] = nothing
+        return
     cuts = np.array(tiles(M, x.itemsize))
-    K = taps[0].size * taps[1].size * C
-    w = empty((groups * K * int(cuts.sum()) * (HALF // x.itemsize),), x)
-    pack_weights(weight, w, groups, *taps, turned, cuts)
-    down, right = (int(s.max() - s.min()) for s in shifts)
-    share = share_seen((OH, OW), stride, shifts, x.shape[2:])
-    panel = panel_of(N, C, (OH, OW), stride, (down, right), x.itemsize, groups == 1, share)
-    correlate(
-        x, w, bias, y, (OH, OW), stride, *shifts, at, apart, panel, cuts, x.dtype.type(floor)
-    )
+    w = empty((groups * th.size * tw.size * C * int(cuts.sum()) * (HALF // x.itemsize),), x)
+    pack_weights(weight, w, groups, th, tw, turned, cuts)
+    share = float(seen[0].sum() * seen[1].sum()) / (OH * OW * th.size * tw.size)
+    span = int(down.max() - down.min()), int(right.max() - right.min())
+    panel = panel_of(N, C, (OH, OW), stride, span, x.itemsize, groups == 1, share)
+    floor = x.dtype.type(floor)
+    correlate(x, w, bias, y, (OH, OW), stride, down, right, at, apart, panel, cuts, floor)
 
 
 def pack_pixels_numpy(
@@ -462,6 +465,7 @@ def sum_pixels_numpy(
     I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
+    sums = sums[0]
     N, C, H, W = x.shape
     OW = size[1]
     pixels = (n1 - n0) * (h1 - h0) * OW
@@ -494,12 +498,12 @@ def sum_pixels(
     x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
     I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
 ) -> None:  # fmt: skip
-    """sums[g][tile][kh, kw, c][m in tile] += sum over n0 <= n < n1, h0 <= oh < h1 and all ow of
+    """sums[.][g][tile][kh, kw, c][m in tile] += sum over n0 <= n < n1, h0 <= oh < h1 and all ow of
     x[n G + g, c, oh SH + down[kh], ow SW + right[kw]] * b[g][tile][n, oh, ow][m].
 
     x: (N G, C, H, W), 0 outside; where C is no multiple of ROWS, the rows of a tile have different
-    taps, and none may look outside. b: as ``pack_pixels`` made it. sums: flat, the rows of each
-    tile rounded up to ROWS.
+    taps, and none may look outside. b: as ``pack_pixels`` made it. sums: (parts, ..), each part of
+    it for a part of the pixels; the rows of each tile are rounded up to ROWS.
     """
     C, H, W = x.shape[1:]
     OW = size[1]
@@ -512,13 +516,17 @@ def sum_pixels(
     columns = cuts.sum() * h
     rows = h1 - h0
     pixels = (n1 - n0) * rows * OW
-    # Rows of tiles that use a part of b while it is in cache, few enough to occupy all threads.
-    tall = min(8, max(1, blocks * T * G // 16))
+    tall = min(TALL, blocks)  # rows of tiles that use a part of b while it is in cache
     down_tasks = (blocks + tall - 1) // tall
     band = max(1, DEPTH // (OW * I))  # rows of pixels in such a part
     xf = x.reshape(x.size)
-    for task in prange(G * T * down_tasks):
-        g, tile, first = task // (T * down_tasks), task // down_tasks % T, task % down_tasks * tall
+    bands = (rows + band - 1) // band
+    S = len(sums)
+    items = (n1 - n0) // I * bands
+    total = sums.reshape(sums.size)
+    for task in prange(S * G * T * down_tasks):
+        g, tile = task // (T * down_tasks) % G, task // down_tasks % T
+        first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
         last = min(first + tall, blocks)
         left = cuts[:tile].sum() * h
         cut = cuts[tile]
@@ -535,46 +543,51 @@ def sum_pixels(
                 for i in range(I):
                     steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
                     j += 1
-        for q in range((n1 - n0) // I):
+        goal = ((part_of * G + g) * columns + left) * blocks * ROWS
+        for item in range(part_of * items // S, (part_of + 1) * items // S):
+            q, top = item // bands, h0 + item % bands * band
             images = (n0 + q * I) * G * C * H * W
             part = (g * columns + left) * pixels + q * rows * OW * I * width
-            for top in range(h0, h1, band):
-                for block in range(first, last):
-                    tap = block * ROWS // C
-                    a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
-                    c, d = valid(right[tap % KW], SW, W, 0, OW)
-                    to = (g * columns + left) * blocks * ROWS + block * ROWS * width
-                    r = (block - first) * ROWS
-                    if d - c == OW:
-                        for k in range((a - h0) * OW * I, (z - h0) * OW * I, DEPTH):
-                            add_tile(
-                                cut, xf, images, places, r, steps, k,
-                                min(DEPTH, (z - h0) * OW * I - k), b, part + k * width, width,
-                                sums, to, width,
-                            )  # fmt: skip
-                    elif d > c:
-                        for oh in range(a - h0, z - h0):
-                            k = (oh * OW + c) * I
-                            add_tile(
-                                cut, xf, images, places, r, steps, k, (d - c) * I,
-                                b, part + k * width, width, sums, to, width,
-                            )  # fmt: skip
+            for block in range(first, last):
+                tap = block * ROWS // C
+                a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
+                c, d = valid(right[tap % KW], SW, W, 0, OW)
+                to, r = goal + block * ROWS * width, (block - first) * ROWS
+                if d - c == OW:
+                    for k in range((a - h0) * OW * I, (z - h0) * OW * I, DEPTH):
+                        add_tile(
+                            cut, xf, images, places, r, steps, k,
+                            min(DEPTH, (z - h0) * OW * I - k), b, part + k * width, width,
+                            total, to, width,
+                        )  # fmt: skip
+                elif d > c:
+                    for oh in range(a - h0, z - h0):
+                        k = (oh * OW + c) * I
+                        add_tile(
+                            cut, xf, images, places, r, steps, k, (d - c) * I,
+                            b, part + k * width, width, total, to, width,
+                        )  # fmt: skip
 
 
-def unpack_sums_numpy(sums: Array, gw: Array, G: int, cuts: Array) -> None:
+def unpack_sums_numpy(
+    sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array
+) -> None:
     """The same in whole-array NumPy."""
     F, C, KH, KW = gw.shape
-    rows = -(-KH * KW * C // ROWS) * ROWS
-    matrix = _weight_tiles(sums, G, rows, cuts)[:, : KH * KW * C, : F // G]
-    gw[...] = matrix.reshape(G, KH, KW, C, F // G).transpose(0, 4, 3, 1, 2).reshape(gw.shape)
+    K = th.size * tw.size * C
+    matrix = _weight_tiles(sums, G, -(-K // ROWS) * ROWS, cuts)[:, :K, : F // G]
+    parts = matrix.reshape(G, th.size, tw.size, C, F // G).transpose(0, 4, 3, 1, 2)
+    gw[...] = 0
+    gw[:, :, th[:, None], tw] = parts.reshape(F, C, th.size, tw.size)
 
 
 @kernel(numpy=unpack_sums_numpy)
-def unpack_sums(sums: Array, gw: Array, G: int, cuts: Array) -> None:
-    """gw[g M + m, c, kh, kw] = sums[g][tile][kh, kw, c][m in tile]."""
+def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array) -> None:
+    """gw[g M + m, c, th[kh], tw[kw]] = sums[g][tile][kh, kw, c][m in tile]; 0 for other taps."""
     F, C, KH, KW = gw.shape
     taps, M = KH * KW, F // G
-    rows = (taps * C + ROWS - 1) // ROWS * ROWS
+    TH, TW = th.size, tw.size
+    rows = (TH * TW * C + ROWS - 1) // ROWS * ROWS
     h = HALF // gw.itemsize
     columns = cuts.sum() * h
     blocks = (C + 15) // 16
@@ -585,11 +598,16 @@ def unpack_sums(sums: Array, gw: Array, G: int, cuts: Array) -> None:
         left = cuts[:tile].sum() * h
         width = cuts[tile] * h
         source = (g * columns + left) * rows
+        some, step = uint(min(width, M - left)), uint(C * taps)
+        if TH * TW < taps:
+            for m in range(some):
+                to = ((g * M + left) * C + c0) * taps
+                fill(gwf, uint(to) + m * step, 0, (min(c0 + 16, C) - c0) * taps)
         for c in range(c0, min(c0 + 16, C)):
-            for tap in range(taps):
-                to = ((g * M + left) * C + c) * taps + tap
-                t, step = uint(source + (tap * C + c) * width), uint(C * taps)
-                for m in range(uint(min(width, M - left))):
+            for tap in range(TH * TW):
+                to = ((g * M + left) * C + c) * taps + th[tap // TW] * KW + tw[tap % TW]
+                t = uint(source + (tap * C + c) * width)
+                for m in range(some):
                     gwf[uint(to) + m * step] = sums[t + m]
 
 
@@ -598,38 +616,55 @@ def grad_weight(
 ) -> None:
     """gw = the sum over all pixels of gy times what their windows see."""
     F, C, KH, KW = gw.shape
+    size = gy.shape[2:]
+    shifts = [np.arange(k) * d - p for k, p, d in zip((KH, KW), padding, dilation)]
+    seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, x.shape[2:])]
+    th, tw = (np.flatnonzero(counts) for counts in seen)
+    if not th.size or not tw.size:
+        gw[...] = 0
+        return
     groups = x.shape[1] // C
-    OH, OW = size = gy.shape[2:]
-    outputs = gy.reshape(-1, F // groups, OH, OW)
-    images = x.reshape(len(outputs), C, *x.shape[2:])
-    N = len(x)
-    shifts = [
-        np.arange(k) * d - p for k, p, d in zip((KH, KW), padding, dilation)
-    ]
+    outputs, images = gy.reshape(-1, F // groups, *size), x.reshape(-1, C, *x.shape[2:])
+    down, right = shifts[0][th], shifts[1][tw]
     if C % ROWS and any(padding):
-        edges = [
+        around = [
             (max(0, -int(s[0])), max(0, (o - 1) * t + int(s[-1]) + 1 - n))
-            for s, o, t, n in zip(shifts, size, stride, x.shape[2:])
+            for s, o, t, n in zip((down, right), size, stride, x.shape[2:])
         ]
-        images = np.pad(images, ((0, 0), (0, 0), *edges))
-        shifts = [s + low for s, (low, _) in zip(shifts, edges)]
-    cuts = np.array(tiles(F // groups, x.itemsize))
+        images = np.pad(images, ((0, 0), (0, 0), *around))
+        down, right = down + around[0][0], right + around[1][0]
+    sums, cuts = sum_of_products(outputs, images, stride, down, right, groups)
+    unpack_sums(sums, gw, groups, th, tw, cuts)
+
+
+def sum_of_products(
+    gy: Array, x: Array, stride: Pair, down: Array, right: Array, G: int
+) -> tuple[Array, Array]:
+    """``sum_pixels`` over all images and rows, flat, and the tiles that its columns are cut into.
+
+    x: (N G, C, H, W), gy: (N G, M, OH, OW).
+    """
+    C, (M, OH, OW) = x.shape[1], gy.shape[1:]
+    N = len(x) // G
+    cuts = np.array(tiles(M, x.itemsize))
     columns = int(cuts.sum()) * (HALF // x.itemsize)
-    K = KH * KW * C
-    tall = -(-K // ROWS) * ROWS
-    sums = empty((groups * columns * tall,), x)
-    sums[...] = 0
+    blocks = -(-down.size * right.size * C // ROWS)
     I = math.gcd(N, ROWS) if OH * OW <= 64 else 1
-    row = groups * columns * OW * x.itemsize  # bytes of one row of one packed image
+    row = G * columns * OW * x.itemsize  # bytes of one row of one packed image
     some = max(1, CHUNK // (row * OH * I)) * I
     rows = OH if row * OH * I <= CHUNK else max(1, CHUNK // (row * I))
+    S = max(1, PARTS // (G * len(cuts) * -(-blocks // TALL)))
+    if backend.cpu_backend == "numpy":
+        S = 1
+    sums = empty((S, G * columns * blocks * ROWS), x)
+    sums[...] = 0
     b = empty((min(some, N) * rows * row // x.itemsize,), x)
     for n in range(0, N, some):
         for h in range(0, OH, rows):
             part = I, n, min(n + some, N), h, min(h + rows, OH), cuts
-            pack_pixels(outputs, b, groups, *part)
-            sum_pixels(images, b, sums, size, stride, *shifts, groups, *part)
-    unpack_sums(sums, gw, groups, cuts)
+            pack_pixels(gy, b, G, *part)
+            sum_pixels(x, b, sums, (OH, OW), stride, down, right, G, *part)
+    return (sums[0] if S == 1 else sums.sum(0)), cuts
 
 
 def workspace_bytes(

@@ -16,6 +16,7 @@ from . import backend, im2col_gemm, implicit_gemm
 from .backend import Array
 from .gemm import Steps, gemm
 from .geometry import Pair
+from .microkernel import HALF, ROWS
 
 COLUMNS = 240  # pixels of a task: whole tiles, whatever the width of a vector
 FEW = 100  # pixels of an image below which several of them are packed together
@@ -47,10 +48,15 @@ def grad_weight(
     gy: Array, x: Array, gw: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:
     """gw = the sum over n of gy[n] @ x[n]^T; of the two, the smaller one is packed."""
-    if gw.shape[1] == x.shape[1] < gy.shape[1]:
-        turned = np.empty((gw.shape[1], gw.shape[0], 1, 1), gw.dtype)
-        implicit_gemm.grad_weight(x, gy, turned, stride, padding, dilation)
-        gw[...] = turned.swapaxes(0, 1)
+    F, C = gw.shape[:2]
+    if x.shape[1] == C < F:
+        here = np.zeros(1, np.int64)
+        sums, cuts = implicit_gemm.sum_of_products(x, gy, stride, here, here, 1)
+        rows, left, at = -(-F // ROWS) * ROWS, 0, 0
+        for width in (int(cut) * (HALF // x.itemsize) for cut in cuts):
+            tile = sums[at : at + rows * width].reshape(rows, width)
+            gw[:, left : left + width, 0, 0] = tile[:F, : C - left]
+            left, at = left + width, at + rows * width
     else:
         implicit_gemm.grad_weight(gy, x, gw, stride, padding, dilation)
 
