@@ -16,14 +16,13 @@ import minitorch_cnn
 from minitorch_cnn.benchmarks import harness, networks
 from minitorch_cnn.benchmarks.harness import Case, Options
 from minitorch_cnn.benchmarks.networks import NETWORKS, Network
-from minitorch_cnn.nn.utils import fusion
 
 
 def case(network: Network, layouts: bool) -> Case:
     modules = networks.pair(network)
-    fuse = getattr(minitorch_cnn, "fuse", getattr(fusion, "fuse", None))
-    if fuse is not None and network.file != "lecture":  # those have no batch norm
-        modules["ours fused"] = fuse(copy.deepcopy(modules["ours"]).eval())
+    if network.file != "lecture":  # those have no batch norm
+        x, _ = networks.batch(minitorch_cnn, network)
+        modules["ours fused"] = minitorch_cnn.fuse(modules["ours"], x[:1])
     if layouts and network.file != "lecture":  # their views need N, C, H, W
         modules["pytorch channels_last"] = copy.deepcopy(modules["pytorch"])
     sides = {side: prediction(side, module.eval(), network) for side, module in modules.items()}

@@ -94,6 +94,7 @@ from .nn.functional import (
     selu,
     threshold,
 )
+from .nn.utils import fuse
 from .serialization import load, save
 from .version import __version__
 
@@ -111,13 +112,13 @@ __all__ = [
     "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d",
     "conv_transpose1d", "conv_transpose2d", "cosine_similarity", "cuda", "datasets",
     "default_generator", "device", "double", "dropout", "dtype", "embedding", "enable_grad",
-    "finfo", "float16", "float32", "float64", "get_default_dtype", "get_rng_state", "group_norm",
-    "half", "iinfo", "inference_mode", "initial_seed", "instance_norm", "int8", "int16", "int32",
-    "int64", "is_grad_enabled", "is_inference_mode_enabled", "kl_div", "layer_norm", "linalg",
-    "load", "long", "manual_seed", "max_pool1d", "max_pool2d", "models", "nn", "no_grad", "optim",
-    "pixel_shuffle", "pixel_unshuffle", "random", "save", "seed", "selu", "set_default_dtype",
-    "set_grad_enabled", "set_rng_state", "short", "threshold", "tools", "transforms", "uint8",
-    "utils", "version",
+    "finfo", "float16", "float32", "float64", "fuse", "get_default_dtype", "get_rng_state",
+    "group_norm", "half", "iinfo", "inference_mode", "initial_seed", "instance_norm", "int8",
+    "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "kl_div",
+    "layer_norm", "linalg", "load", "long", "manual_seed", "max_pool1d", "max_pool2d", "models",
+    "nn", "no_grad", "optim", "pixel_shuffle", "pixel_unshuffle", "random", "save", "seed", "selu",
+    "set_default_dtype", "set_grad_enabled", "set_rng_state", "short", "threshold", "tools",
+    "transforms", "uint8", "utils", "version",
 ]  # fmt: skip
 __all__ += functions.__all__
 __all__ += settings.__all__
