@@ -266,7 +266,7 @@ def correlate(
                     to, value = (n0 * M + column + m) * YH * YW, bias[g * M + column + m]
                     for b in range(some):
                         r, q = (first + b) * ROWS, (b * width + m) * ROWS
-                        if goals[r + ROWS - 1] - goals[r] == ROWS - 1:  # neighbours, in y too
+                        if I == 1 and goals[r + ROWS - 1] - goals[r] == ROWS - 1:  # neighbours
                             _put_row(yf, to + goals[r], acc, q, value, floor)
                         else:
                             for i in range(ROWS):
@@ -573,7 +573,7 @@ def unpack_sums_numpy(
     sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array
 ) -> None:
     """The same in whole-array NumPy."""
-    F, C, KH, KW = gw.shape
+    F, C = gw.shape[:2]
     K = th.size * tw.size * C
     matrix = _weight_tiles(sums, G, -(-K // ROWS) * ROWS, cuts)[:, :K, : F // G]
     parts = matrix.reshape(G, th.size, tw.size, C, F // G).transpose(0, 4, 3, 1, 2)
@@ -599,7 +599,7 @@ def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Arra
         width = cuts[tile] * h
         source = (g * columns + left) * rows
         some, step = uint(min(width, M - left)), uint(C * taps)
-        if TH * TW < taps:
+        if taps > TH * TW:
             for m in range(some):
                 to = ((g * M + left) * C + c0) * taps
                 fill(gwf, uint(to) + m * step, 0, (min(c0 + 16, C) - c0) * taps)
@@ -615,9 +615,9 @@ def grad_weight(
     gy: Array, x: Array, gw: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:
     """gw = the sum over all pixels of gy times what their windows see."""
-    F, C, KH, KW = gw.shape
+    F, C = gw.shape[:2]
     size = gy.shape[2:]
-    shifts = [np.arange(k) * d - p for k, p, d in zip((KH, KW), padding, dilation)]
+    shifts = [np.arange(k) * d - p for k, p, d in zip(gw.shape[2:], padding, dilation)]
     seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, x.shape[2:])]
     th, tw = (np.flatnonzero(counts) for counts in seen)
     if not th.size or not tw.size:
@@ -664,7 +664,7 @@ def sum_of_products(
             part = I, n, min(n + some, N), h, min(h + rows, OH), cuts
             pack_pixels(gy, b, G, *part)
             sum_pixels(x, b, sums, (OH, OW), stride, down, right, G, *part)
-    return (sums[0] if S == 1 else sums.sum(0)), cuts
+    return sums.sum(0) if S > 1 else sums[0], cuts
 
 
 def workspace_bytes(

@@ -295,37 +295,39 @@ _tiles_for, _row_for = inline(tiles_for), inline(row_for)
 
 def forward(
     x: Array, weight: Array, padding: Pair, bias: Array | None = None, tile: int = 4,
-    relu: bool = False, u: Array | None = None,
+    relu: bool = False, u: Array | None = None, y: Array | None = None,
 ) -> Array:  # fmt: skip
     """conv2d of stride 1: y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of
     weight[f, c, kh, kw] * x[n, c, oh + kh - PH, ow + kw - PW], x = 0 outside; ``relu``: max(y, 0).
 
     x (N, C, H, W), weight (F, C, 3, 3), y (N, F, H + 2 PH - 2, W + 2 PW - 2), float32 or float64.
-    ``u``: ``transform_weight(weight, tile)``, where it is known already.
+    ``u``: ``transform_weight(weight, tile)``, where it is known already. ``y``: where to write.
     """
-    return _correlate(x, weight, u, padding, bias, tile, False, relu)
+    return _correlate(x, weight, u, padding, bias, tile, False, relu, y)
 
 
 def grad_input(
     gy: Array, weight: Array, x_shape: tuple[int, ...], padding: Pair, tile: int = 4,
-    u: Array | None = None,
+    u: Array | None = None, gx: Array | None = None,
 ) -> Array:  # fmt: skip
     """The gradient of x (N, C, H, W): gy under the turned filters, the padding turned inside out.
 
-    ``u``: ``transform_weight(weight, tile, turned=True)``, where it is known already.
+    ``u``: ``transform_weight(weight, tile, turned=True)``, where it is known already. ``gx``: where
+    to write.
     """
     around = 2 - padding[0], 2 - padding[1]
-    return _correlate(gy, weight, u, around, None, tile, True, False)
+    return _correlate(gy, weight, u, around, None, tile, True, False, gx)
 
 
 def _correlate(
     x: Array, weight: Array, u: Array | None, padding: Pair, bias: Array | None, tile: int,
-    turned: bool, relu: bool,
+    turned: bool, relu: bool, y: Array | None,
 ) -> Array:  # fmt: skip
     N, C, H, W = x.shape
     F = weight.shape[1] if turned else weight.shape[0]
     OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
-    y = empty((N, F, OH, OW), x, op="conv2d")
+    if y is None:
+        y = empty((N, F, OH, OW), x, op="conv2d")
     if y.size == 0 or C == 0:
         y[...] = 0 if bias is None else bias[:, None, None]
         return np.maximum(y, 0) if relu else y

@@ -177,15 +177,18 @@ def products(
                                 gf[to + i * C * 9 + j] = sf[source + j * wide + i]
 
 
-def grad_weight(gy: Array, x: Array, padding: Pair, tile: int = 4) -> Array:
+def grad_weight(
+    gy: Array, x: Array, padding: Pair, tile: int = 4, gw: Array | None = None
+) -> Array:
     """gw[f, c, kh, kw] = sum over n, oh, ow of
     gy[n, f, oh, ow] * x[n, c, oh + kh - PH, ow + kw - PW].
 
-    gy (N, F, OH, OW), x (N, C, H, W), gw (F, C, 3, 3).
+    gy (N, F, OH, OW), x (N, C, H, W), gw (F, C, 3, 3), written to if given.
     """
     N, C = x.shape[:2]
     F, OH, OW = gy.shape[1:]
-    gw = empty((F, C, 3, 3), x)
+    if gw is None:
+        gw = empty((F, C, 3, 3), x)
     if gw.size == 0 or gy.size == 0:
         gw[...] = 0
         return gw
