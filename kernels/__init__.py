@@ -9,11 +9,12 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from . import backend, geometry
+from . import backend, geometry, large
 
 if TYPE_CHECKING:
     from . import (
         algorithms,
+        arithmetic,
         conv2d,
         depthwise,
         elementwise,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "algorithms", "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry", "im2col",
-    "im2col_gemm", "implicit_gemm", "norm", "optimizer", "pointwise", "pool", "reference",
-    "resample", "scalar", "simd", "softmax", "winograd",
+    "algorithms", "arithmetic", "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry",
+    "im2col", "im2col_gemm", "implicit_gemm", "large", "norm", "optimizer", "pointwise", "pool",
+    "reference", "resample", "scalar", "simd", "softmax", "winograd",
 ]  # fmt: skip
 
 

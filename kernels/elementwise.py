@@ -2,7 +2,8 @@
 
 Each function of x has a kernel, the kernel of its gradient (named ``*_grad``) and both once more as
 whole-array NumPy. Call them through :func:`apply`, which allocates the result and takes arrays of
-any shape, layout and floating dtype. Cost: one pass over memory; ``exp`` and ``tanh`` cost as much
+any shape, layout and floating dtype. The result may lie where an argument was: an element is read
+before it is written. Cost: one pass over memory; ``exp`` and ``tanh`` cost as much
 as about four multiplications per element, because ``scalar.py`` keeps them vectorised.
 
 ``max(v, 0)`` is v where v is NaN; ``max(0, v)`` would be 0.
@@ -30,17 +31,22 @@ SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 GELU_CUBIC = 0.044715
 
 
-def apply(k: Kernel, *arrays: Array, settings: tuple[float, ...] = ()) -> Array:
+def apply(
+    k: Kernel, *arrays: Array, settings: tuple[float, ...] = (), out: Array | None = None
+) -> Array:
     """``k(*arrays, y, *settings)`` with a new y; float16 is computed in float32.
 
-    Settings take the arrays' dtype, so that a float32 kernel has no float64 in it.
+    y is ``out`` (one of the arrays, to be overwritten) if that is given and plain memory. Settings
+    take the arrays' dtype, so that a float32 kernel has no float64 in it.
     """
     x = arrays[0]
     if x.dtype == np.float16:
         return apply(k, *(a.astype(np.float32) for a in arrays), settings=settings).astype(x.dtype)
-    y = empty(x.shape, x)
+    if out is None or not getattr(out.flags, "writeable", True) or contiguous(out) is not out:
+        out = empty(x.shape, x)
+    y = out
     if y.size:
-        flat = (contiguous(a).reshape(-1) for a in arrays)
+        flat = [contiguous(a).reshape(-1) for a in arrays]
         k(*flat, y.reshape(-1), *(x.dtype.type(s) for s in settings))
     return y
 
@@ -71,8 +77,7 @@ def relu_grad(y: Array, gy: Array, gx: Array) -> None:
 
 
 def _leaky_relu_numpy(x: Array, y: Array, slope: float) -> None:
-    np.multiply(x, slope, out=y)
-    np.copyto(y, x, where=x > 0)
+    y[:] = np.where(x > 0, x, x * slope)
 
 
 @kernel(numpy=_leaky_relu_numpy)
@@ -84,8 +89,7 @@ def leaky_relu(x: Array, y: Array, slope: float) -> None:
 
 
 def _leaky_relu_grad_numpy(x: Array, gy: Array, gx: Array, slope: float) -> None:
-    np.multiply(gy, slope, out=gx)
-    np.copyto(gx, gy, where=x > 0)
+    gx[:] = np.where(x > 0, gy, gy * slope)
 
 
 @kernel(numpy=_leaky_relu_grad_numpy)
@@ -156,9 +160,9 @@ def hardswish(x: Array, y: Array) -> None:
 
 
 def _hardswish_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
-    np.multiply(gy, x / 3 + 0.5, out=gx)
-    np.copyto(gx, gy, where=x >= 3)
-    gx[x <= -3] = 0
+    slope = np.where(x >= 3, 1, x / 3 + 0.5)
+    slope[x <= -3] = 0
+    np.multiply(gy, slope, out=gx)
 
 
 @kernel(numpy=_hardswish_grad_numpy)
@@ -283,7 +287,7 @@ def _normal_cdf_of(x: Array) -> Array:
     z = np.abs(x) * x.dtype.type(SQRT_HALF)
     if x.dtype == np.float32:
         t = 1 / (1 + 0.5 * z)
-        tail = 0.5 * t * np.exp(np.polyval(np.array(ERFC_FIT, x.dtype), t) - z * z)
+        tail = 0.5 * t * np.polyval(np.array(ERFC_FIT, x.dtype), t) * np.exp(-z * z)
     else:
         tail = 0.5 * np.array([math.erfc(v) for v in z.tolist()])
     return np.where(x < 0, tail, 1 - tail)

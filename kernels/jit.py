@@ -76,13 +76,24 @@ class Kernel:
             self.numpy(*args)
         elif numba is None or numba.config.DISABLE_JIT:
             self.fn(*args)
-        elif _State.forked:
-            self.serial(*map(_writeable, args))
         else:
-            largest = max((a.size for a in args if isinstance(a, np.ndarray)), default=0)
+            self._run(args)
+
+    def _run(self, args: tuple[Any, ...]) -> None:
+        """The machine code, with as many threads as the largest array is worth."""
+        largest = 0
+        for a in args:
+            if isinstance(a, np.ndarray):
+                if not a.flags.writeable:
+                    self._run(tuple(map(_writeable, args)))
+                    return
+                largest = max(largest, a.size)
+        if _State.forked:
+            self.serial(*args)
+        else:
             _launch(
                 self.compiled,
-                [_writeable(a) for a in args],
+                args,
                 1 if largest < self.parallel_above else backend.get_num_threads(),
             )
 
@@ -126,7 +137,7 @@ class _State(threading.local):
 _state = _State()
 
 
-def _launch(compiled: Any, args: list[Any], threads: int) -> None:
+def _launch(compiled: Any, args: tuple[Any, ...], threads: int) -> None:
     threads = min(threads, numba.config.NUMBA_NUM_THREADS)
     if _state.threads != threads:
         with _sleeping_threads():  # the first call loads OpenMP

@@ -101,10 +101,8 @@ def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) 
 def _combine_numpy(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
-    np.subtract(x, m[:, None], out=gx)
-    gx *= slope[:, None]
-    gx += shift[:, None]
-    gx += gy * scale[:, None]
+    np.multiply(gy, scale[:, None], out=gx)  # first, as gx may be gy
+    gx += (x - m[:, None]) * slope[:, None] + shift[:, None]
 
 
 @kernel(numpy=_combine_numpy)
@@ -145,11 +143,18 @@ def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:
     return total, product - (mean - m) * total
 
 
-def combine(x: Array, gy: Array, mean: Array, scale: Array, slope: Array, shift: Array) -> Array:
-    """gx = scale gy + slope (x - mean) + shift per channel; the four are float64 (C)."""
-    dtype, x, gy = x.dtype, _prepared(x), _prepared(gy)
+def combine(
+    x: Array, gy: Array, mean: Array, scale: Array, slope: Array, shift: Array,
+    overwrite: bool = False,
+) -> Array:  # fmt: skip
+    """gx = scale gy + slope (x - mean) + shift per channel; the four are float64 (C).
+
+    ``overwrite`` puts gx where gy was, if that is plain memory.
+    """
+    dtype, x, given = x.dtype, _prepared(x), gy
+    gy = _prepared(given)
     m = mean.astype(x.dtype)
-    gx = empty(x.shape, x)
+    gx = gy if overwrite and gy is given else empty(x.shape, x)
     shift = shift - (mean - m) * slope
     _run(_combine, x, gy, m, *(a.astype(x.dtype) for a in (scale, slope, shift)), gx)
     return gx.astype(dtype, copy=False)

@@ -256,21 +256,66 @@ def _sum_ranges_numpy(
         y[:, :, ow] = columns[:, :, left[ow] : right[ow]].sum(2)
 
 
+@inline
+def _regular_run(left: Array, right: Array) -> Any:
+    """The windows around the middle one that are as wide as it, each one further than the last."""
+    middle = left.size // 2
+    width = right[middle] - left[middle]
+    first, last = middle, middle + 1
+    while first > 0 and left[first] - left[first - 1] == right[first] - right[first - 1] == 1:
+        first -= 1
+    while last < left.size and left[last] - left[last - 1] == right[last] - right[last - 1] == 1:
+        last += 1
+    return first, last, width
+
+
+@inline
+def _add_row(row: Array, total: Array) -> None:
+    for i in range(total.size):
+        total[i] += row[i]
+
+
+@inline
+def _sum(row: Array) -> Any:
+    total = row.dtype.type(0)
+    for i in range(row.size):
+        total += row[i]
+    return total
+
+
 @kernel(numpy=_sum_ranges_numpy)
 def _sum_ranges(x: Array, y: Array, top: Array, bottom: Array, left: Array, right: Array) -> None:
     planes, _, W = x.shape
+    OH, OW = y.shape[1:]
+    first, last, width = _regular_run(left, right)
     for n in prange(planes):
         column = np.empty(W, x.dtype)
-        for oh in range(y.shape[1]):
+        for oh in range(OH):
             column[:] = 0
             for h in range(top[oh], bottom[oh]):
-                for w in range(W):
-                    column[w] += x[n, h, w]
-            for ow in range(y.shape[2]):
-                total = x.dtype.type(0)
-                for w in range(left[ow], right[ow]):
-                    total += column[w]
-                y[n, oh, ow] = total
+                _add_row(x[n, h], column)
+            # A run of neighbouring windows adds shifted rows, which LLVM does a vector at a time.
+            total = y[n, oh]
+            total[first:last] = 0
+            for k in range(left[first], left[first] + width):
+                _add_row(column[k : k + last - first], total[first:last])
+            for ow in range(OW):
+                if not first <= ow < last:
+                    s = x.dtype.type(0)
+                    for w in range(left[ow], right[ow]):
+                        s += column[w]
+                    total[ow] = s
+
+
+def _sum_rows_numpy(x: Array, y: Array) -> None:
+    np.sum(x, 1, out=y)
+
+
+@kernel(numpy=_sum_rows_numpy)
+def _sum_rows(x: Array, y: Array) -> None:
+    """y (R) = the sums of the rows of x (R, L)."""
+    for r in prange(x.shape[0]):
+        y[r] = _sum(x[r])
 
 
 def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
@@ -280,7 +325,9 @@ def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
     additions a plane instead of OH OW KH KW.
     """
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
-    if y.size:
+    if y.size and _whole(rows, columns, x.shape[-2:]):
+        _sum_rows(contiguous(x).reshape(y.size, -1), y.reshape(-1))
+    elif y.size:
         _sum_ranges(_planes(x), _planes(y), *(place(r, x) for r in (*rows, *columns)))
     return y
 
@@ -290,20 +337,35 @@ def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Arra
     if x.dtype == np.float16:
         return mean_ranges(x.astype(np.float32), rows, columns, divisor).astype(x.dtype)
     y = sum_ranges(x, rows, columns)
-    divisor = place(divisor, y)
     if x.dtype.kind != "f":
+        divisor = place(divisor, y)
         return np.sign(y) * np.sign(divisor) * (np.abs(y) // np.abs(divisor))
-    return np.divide(y, divisor.astype(y.dtype), out=y)
+    return np.divide(y, _plain_divisor(divisor, y), out=y)
 
 
 def mean_ranges_grad(gy: Array, rows: Ranges, columns: Ranges, divisor: Array, size: Pair) -> Array:
     """gx[h, w] = the sum of gy / divisor over the windows that cover (h, w); may be read-only."""
     if gy.dtype == np.float16:
         return mean_ranges_grad(gy.astype(np.float32), rows, columns, divisor, size).astype("f2")
-    shares = gy / place(divisor, gy).astype(gy.dtype)
-    if rows[0].size == columns[0].size == 1 and (rows[1][0], columns[1][0]) == size:
+    shares = np.divide(gy, _plain_divisor(divisor, gy), out=empty(gy.shape, gy))
+    if _whole(rows, columns, size):
         return np.broadcast_to(shares, (*gy.shape[:-2], *size))  # one window over everything
     return sum_ranges(shares, covering_ranges(rows, size[0]), covering_ranges(columns, size[1]))
+
+
+def _whole(rows: Ranges, columns: Ranges, size: tuple[int, ...]) -> bool:
+    """Whether there is one window, over everything."""
+    return rows[0].size == columns[0].size == 1 and (
+        (rows[0][0], columns[0][0], rows[1][0], columns[1][0]) == (0, 0, *size)
+    )
+
+
+def _plain_divisor(divisor: Array, like: Array) -> Array:
+    """One number where all are equal: NumPy then divides in one go instead of row by row."""
+    divisor = divisor.astype(like.dtype)
+    if divisor.size and (divisor == divisor.flat[0]).all():
+        return divisor.flat[0]
+    return place(divisor, like)
 
 
 @functools.lru_cache(256)

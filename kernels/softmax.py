@@ -24,9 +24,24 @@ BLOCK = 128
 
 
 @inline
-def _largest(row: Array) -> Any:
-    """Four maxima at a time, as each comparison waits for the one before. NaN may be passed over:
-    the sum of exp will be NaN."""
+def _keep_larger(row: Array, largest: Array) -> None:
+    for i in range(row.size):
+        largest[i] = max(largest[i], row[i])
+
+
+@inline
+def _largest(row: Array, scratch: Array) -> Any:
+    """The largest number of a row; NaN may be passed over: the sum of exp will be NaN.
+
+    Several maxima at a time, as each comparison waits for the one before: long rows fold into the
+    first ``BLOCK`` places of ``scratch``, which LLVM does a vector at a time.
+    """
+    if row.size >= 2 * BLOCK:
+        folded = scratch[:BLOCK]
+        folded[:] = row[:BLOCK]
+        for start in range(BLOCK, row.size, BLOCK):
+            _keep_larger(row[start : min(start + BLOCK, row.size)], folded)
+        row = folded
     a = b = c = d = row[0]
     whole = row.size - row.size % 4
     for i in range(0, whole, 4):
@@ -68,7 +83,7 @@ def _softmax_numpy(x: Array, y: Array) -> None:
 @kernel(numpy=_softmax_numpy, parallel_above=PARALLEL_ABOVE)
 def _softmax(x: Array, y: Array) -> None:
     for n in prange(x.shape[0]):
-        largest = _largest(x[n])
+        largest = _largest(x[n], y[n])
         total = x.dtype.type(0)
         for i in range(x.shape[1]):
             e = _exp(x[n, i] - largest)
@@ -100,7 +115,7 @@ def _log_softmax_numpy(x: Array, y: Array) -> None:
 @kernel(numpy=_log_softmax_numpy, parallel_above=PARALLEL_ABOVE)
 def _log_softmax(x: Array, y: Array) -> None:
     for n in prange(x.shape[0]):
-        largest = _largest(x[n])
+        largest = _largest(x[n], y[n])
         _subtract_both(x[n], y[n], largest, math.log(_sum_of_exp(x[n], largest)))
 
 
@@ -121,12 +136,6 @@ def _log_softmax_grad(y: Array, gy: Array, gx: Array) -> None:
 def _log_softmax_columns_numpy(x: Array, y: Array) -> None:
     np.subtract(x, x.max(1, keepdims=True), out=y)
     y -= np.log(np.exp(y).sum(1, keepdims=True))
-
-
-@inline
-def _keep_larger(row: Array, largest: Array) -> None:
-    for i in range(row.size):
-        largest[i] = max(largest[i], row[i])
 
 
 @inline

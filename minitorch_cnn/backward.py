@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .grad_mode import mode, no_grad
+from .kernels import large
 from .tensor import Array, Node, Tensor, as_array, is_writable, memory_of
 
 Target: TypeAlias = Node | Tensor  # where a gradient goes: to an op's node, or to a leaf
@@ -22,23 +23,33 @@ class _Pending:
         self.ours: set[Target] = set()  # sums in memory of their own, to be added to in place
         self.queue: list[tuple[int, Node]] = []  # the nodes among the targets, youngest first
 
-    def send(self, target: Target, g: Array) -> None:
+    def send(self, target: Target, g: Array, fresh: bool) -> None:
+        """``fresh`` says that nobody else will look at g."""
         if target not in self.sums:
             self.sums[target] = g
             if isinstance(target, Node):
                 heapq.heappush(self.queue, (-target.order, target))
         elif target in self.ours:
-            self.sums[target] += g
+            large.add_into(self.sums[target], g)
+        elif fresh:
+            large.add_into(g, self.sums[target])
+            self.sums[target] = g
         else:
-            self.sums[target] = as_array(self.sums[target] + g)
+            self.sums[target] = as_array(large.add(self.sums[target], g))
+            fresh = True
+        if fresh:
             self.ours.add(target)
 
-    def nodes(self) -> Iterator[tuple[Node, Array]]:
-        """Each node with its sum. Whoever sends to a node is younger, so the sum is complete."""
+    def nodes(self) -> Iterator[tuple[Node, Array, bool]]:
+        """Each node, its sum, and whether that is in memory which nobody else will look at.
+
+        Whoever sends to a node is younger, so the sum is complete.
+        """
         while self.queue:
             node = heapq.heappop(self.queue)[1]
+            ours = node in self.ours
             self.ours.discard(node)
-            yield node, self.sums.pop(node)
+            yield node, self.sums.pop(node), ours
 
 
 def run_backward(
@@ -65,7 +76,7 @@ def run_backward(
         plan = _Plan(_targets(inputs, accumulate), roots)
     pending = _Pending()
     for i, (root, gradient) in enumerate(zip(roots, gradients, strict=True)):
-        pending.send(root.grad_fn or root, _root_gradient(i, root, gradient))
+        pending.send(root.grad_fn or root, _root_gradient(i, root, gradient), fresh=True)
 
     # Gradients overflow and divide by zero as silently as PyTorch's.
     with no_grad(), np.errstate(all="ignore"):
@@ -109,7 +120,7 @@ class _Plan:
 def _walk(pending: _Pending, plan: _Plan | None, retain_graph: bool) -> dict[Target, Array]:
     """Run the nodes of the plan (all without one); the gradients it wants (those of all leaves)."""
     found: dict[Target, Array] = {}
-    for node, gy in pending.nodes():
+    for node, gy, ours in pending.nodes():
         if plan is not None and node not in plan.needed:
             continue
         gy = _run_hooks(node.hooks, gy)
@@ -119,7 +130,7 @@ def _walk(pending: _Pending, plan: _Plan | None, retain_graph: bool) -> dict[Tar
         elif retaining is not None:
             _accumulate(retaining, gy.copy())
         if plan is None or node in plan.runs:
-            _run(node, gy, plan, pending)
+            _run(node, gy, ours, plan, pending)
             if not retain_graph:
                 node.edges, node.saved = None, []
     for leaf, g in pending.sums.items():
@@ -128,19 +139,32 @@ def _walk(pending: _Pending, plan: _Plan | None, retain_graph: bool) -> dict[Tar
     return found
 
 
-def _run(node: Node, gy: Array, plan: _Plan | None, pending: _Pending) -> None:
-    """Send the gradients of one node's inputs on."""
+def _run(node: Node, gy: Array, ours: bool, plan: _Plan | None, pending: _Pending) -> None:
+    """Send the gradients of one node's inputs on.
+
+    If gy is ``ours``, and no other input's gradient is gy or a view of it, the last function may
+    overwrite it, or pass it on as ours.
+    """
     if node.edges is None:
         raise RuntimeError(_second_time(repr(node.name)))
     for counter, version in node.saved:
         if counter[0] != version:
             who = f"{node.name!r} (output {list(node.shape)})"
             raise RuntimeError(modified(who, version, counter[0]))
-    for target, grad in node.edges:
-        if plan is None or target in plan.needed:
-            g = grad(gy)
-            if g is not None:
-                pending.send(target, _checked(node, target, g, gy))
+    edges = [edge for edge in node.edges if plan is None or edge[0] in plan.needed]
+    edges.sort(key=_overwrites)
+    for i, (target, grad) in enumerate(edges, 1):
+        last = ours and i == len(edges)
+        g = grad(gy, True) if last and _overwrites((target, grad)) else grad(gy)
+        if g is not None:
+            g = _checked(node, target, g, gy, last)
+            fresh = _is_fresh(g, gy)
+            pending.send(target, g, fresh or last)
+            ours = ours and fresh
+
+
+def _overwrites(edge: tuple[Target, Any]) -> bool:
+    return hasattr(edge[1], "overwrites")
 
 
 def _targets(inputs: Sequence[Tensor], accumulate: bool) -> set[Target]:
@@ -199,8 +223,11 @@ def modified(who: str, saved: int, now: int) -> str:
     )
 
 
-def _checked(node: Node, target: Target, g: Array, gy: Array) -> Array:
-    """A gradient has its tensor's shape and dtype, and (for leaves) memory of its own."""
+def _checked(node: Node, target: Target, g: Array, gy: Array, ours: bool) -> Array:
+    """A gradient has its tensor's shape and dtype, and (for leaves) memory of its own.
+
+    ``ours``: g may keep the memory of gy.
+    """
     like = target if isinstance(target, Node) else target.array
     if g.shape != like.shape:
         raise RuntimeError(
@@ -215,13 +242,20 @@ def _checked(node: Node, target: Target, g: Array, gy: Array) -> Array:
     g = as_array(g)
     if g.dtype != like.dtype:
         return g.astype(like.dtype)
-    if isinstance(target, Tensor):
-        # += on a leaf's .grad must change neither gy, nor another leaf's gradient, nor keep a
-        # larger buffer alive.
-        memory = memory_of(g)
-        if memory is memory_of(gy) or memory.nbytes != g.nbytes or not is_writable(g):
-            return g.copy()
+    # += on a leaf's .grad must change neither gy, nor another leaf's gradient, nor keep a larger
+    # buffer alive.
+    leaf = isinstance(target, Tensor)
+    if leaf and (not (ours or _is_fresh(g, gy)) or memory_of(g).nbytes != g.nbytes):
+        return g.copy()
     return g
+
+
+def _is_fresh(g: Array, gy: Array) -> bool:
+    """Whether a gradient function made g: what it returns is gy, a view of it, or made for us.
+
+    Gradients of :class:`autograd.Function` are lists of what its user returned.
+    """
+    return gy.dtype.kind == "f" and is_writable(g) and memory_of(g) is not memory_of(gy)
 
 
 def _run_hooks(hooks: Mapping[int, Callable[[Tensor], Tensor | None]] | None, g: Array) -> Array:

@@ -47,13 +47,13 @@ from .size import Size
 
 __all__ = [
     "Array", "GradFn", "Node", "RemovableHandle", "Tensor", "op", "as_array", "check_history",
-    "is_writable", "memory_of",
+    "is_writable", "memory_of", "overwriting",
     "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "is_grad_enabled",
     "is_inference_mode_enabled", "watch", "detect_anomaly",
 ]  # fmt: skip
 
 Array: TypeAlias = Any  # np.ndarray, or cupy.ndarray on a GPU
-GradFn: TypeAlias = Callable[[Array], Array | None]
+GradFn: TypeAlias = Callable[..., Array | None]  # of gy, and perhaps more: see overwriting()
 
 
 _order = itertools.count()
@@ -290,8 +290,9 @@ class Tensor:
         """Every in-place method: compute ``fn(self, ...)``, then store it in this memory.
 
         While a graph is recorded, ``fn`` reads a snapshot, so that what it saves for backward is
-        not what is overwritten here. Nodes that saved this memory before are told by the counter,
-        and tensors that share it are told that their history is no longer that of their values.
+        not what is overwritten here; ``fn`` may overwrite what it is given. Nodes that saved this
+        memory before are told by the counter, and tensors that share it are told that their history
+        is no longer that of their values.
         """
         operands = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
         recorded = mode.grad and not mode.inference
@@ -316,7 +317,7 @@ class Tensor:
                 f"in-place operation would change dtype {self.dtype} to {result.dtype} while"
                 " autograd records it; compute a new tensor instead"
             )
-        shared = any(memory_of(y) is memory_of(a.array) for a in (before, *operands))
+        shared = any(memory_of(y) is memory_of(a.array) for a in operands)
         if alone and not shared and y.shape == self.array.shape and y.dtype == self.array.dtype:
             self.array = y
             self._counter[0] += 1
@@ -353,7 +354,8 @@ class Tensor:
                 "in-place write to read-only memory (an expanded tensor, or a read-only NumPy"
                 " array): clone() it first"
             )
-        self.array[...] = y
+        if y is not self.array:
+            self.array[...] = y
         self._counter[0] += 1
 
     def _is_alone(self) -> bool:
@@ -489,6 +491,15 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     apply.is_op = True  # type: ignore[attr-defined]
     return apply
+
+
+def overwriting(grad: Callable[..., Array]) -> Callable[..., Array]:
+    """Marks a gradient function ``grad(gy, overwrite=False)`` that can write its result over gy.
+
+    backward says ``overwrite=True`` where nobody else will look at gy.
+    """
+    grad.overwrites = True  # type: ignore[attr-defined]
+    return grad
 
 
 def _is_own(base: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import minitorch_cnn as mt
 from minitorch_cnn.autograd import grad
@@ -243,6 +244,31 @@ def test_gradients_of_results_are_apart() -> None:
     ((y + w) * 1).backward(g, inputs=[w])
     w.grad.mul_(5)
     np.testing.assert_array_equal(g.array, 1)
+
+
+def test_gradients_are_overwritten_only_where_nobody_else_looks() -> None:
+    """relu and batch norm may put their gradient where gy was; the results are PyTorch's."""
+    given = {}
+    for torch_like in (mt, torch):
+        F = torch_like.nn.functional
+        x = torch_like.tensor(_X.tolist(), requires_grad=True)
+        w = torch_like.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        b = torch_like.tensor([0.5, 0.0, -0.5], requires_grad=True)
+        h = F.relu(F.batch_norm(x * 2, None, None, w, b, True))
+        kept = []
+        h.register_hook(kept.append)
+        both = F.relu(h) + F.relu(h * 1)  # one gy for two; sums of several; a view in between
+        y = F.relu((both + h).reshape(6, 3).reshape(2, 3, 3))
+        gy = torch_like.tensor(_X[::-1].tolist())
+        y.backward(gy, retain_graph=True)
+        y.backward(gy)
+        same = [gy, *kept]
+        given[torch_like] = [a.detach().numpy() for a in (x.grad, w.grad, b.grad, *same)]
+    for ours, theirs in zip(*given.values(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+_X = np.random.default_rng(3).standard_normal((2, 3, 3)).astype(np.float32)
 
 
 def test_a_view_of_a_fresh_buffer_as_gradient() -> None:

@@ -481,13 +481,37 @@ def test_written_indices_and_masks_leave_the_gradient_right(select: Any) -> None
 
 
 def test_write_to_memory_of_its_own_copies_nothing() -> None:
-    """nn.ReLU(inplace=True) in training costs what nn.ReLU() does: the result takes its place."""
+    """nn.ReLU(inplace=True) in training writes to the memory that it reads."""
     norm = mt.nn.BatchNorm2d(3)
     for y in (leaf(mt) * 2, mt.nn.Conv2d(3, 4, 1)(mt.ones(2, 3, 4, 4)), norm(mt.ones(2, 3, 4, 4))):
         before = y.array.ctypes.data
         assert mt.nn.ReLU(inplace=True)(y) is y
-        assert y.array.ctypes.data != before
+        assert y.array.ctypes.data == before
         y.sum().backward()
+
+
+@pytest.mark.parametrize("inplace", [mt.nn.ReLU(inplace=True), mt.nn.ReLU6(inplace=True)])
+def test_relu_overwrites_only_what_nobody_else_needs(inplace: Any) -> None:
+    x = mt.tensor([-1.0, 2.0, 7.0], requires_grad=True)
+    y = mt.sigmoid(x)  # keeps its output for backward
+    inplace(y)
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        y.sum().backward()
+
+    y = x * 2
+    kept = (y * y).sum()  # keeps its input
+    inplace(y)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == ([0, 2, 2] if isinstance(inplace, mt.nn.ReLU) else [0, 2, 0])
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        kept.backward()
+
+    fixed = np.array([-1.0, 2.0], np.float32)
+    fixed.flags.writeable = False
+    with pytest.raises(RuntimeError, match="read-only"):
+        inplace(mt.Tensor._wrap(fixed))
+    assert fixed.tolist() == [-1, 2]
 
 
 def test_models_with_inplace_relu_after_a_view() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import kernels
 from ..dtypes import get_default_dtype
-from ..tensor import Array, op
+from ..tensor import Array, op, overwriting
 from .basic import sum_to
 
 # The fixed point of Klambauer et al. 2017: mean 0 and variance 1 stay so.
@@ -22,23 +22,35 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
-def _apply(name: str, *arrays: Array, settings: tuple[float, ...] = ()) -> Array:
+def _apply(
+    name: str, *arrays: Array, settings: tuple[float, ...] = (), out: Array | None = None
+) -> Array:
     module = kernels.elementwise
-    return module.apply(getattr(module, name), *arrays, settings=settings)
+    return module.apply(getattr(module, name), *arrays, settings=settings, out=out)
+
+
+def _gradient(name: str, saved: Array, settings: tuple[float, ...] = ()) -> Any:
+    """The gradient function that is kernel ``name`` of a saved array and gy."""
+
+    @overwriting
+    def grad(gy: Array, overwrite: bool = False) -> Array:
+        return _apply(name, saved, gy, settings=settings, out=gy if overwrite else None)
+
+    return grad
 
 
 def _of_input(name: str, x: Array, *settings: float) -> Any:
     """Kernels ``name`` and ``name_grad``, whose gradient is a function of the input."""
     _floating(name, x)
     y = _apply(name, x, settings=settings)
-    return y, (lambda gy: _apply(f"{name}_grad", x, gy, settings=settings),)
+    return y, (_gradient(f"{name}_grad", x, settings),)
 
 
-def _of_output(name: str, x: Array) -> Any:
+def _of_output(name: str, x: Array, overwrite: bool = False) -> Any:
     """Kernels ``name`` and ``name_grad``, whose gradient is a function of the output."""
     _floating(name, x)
-    y = _apply(name, x)
-    return y, (lambda gy: _apply(f"{name}_grad", y, gy),)
+    y = _apply(name, x, out=x if overwrite else None)
+    return y, (_gradient(f"{name}_grad", y),)
 
 
 def _as_floating(x: Array) -> Array:
@@ -51,22 +63,23 @@ def _floating(name: str, x: Array) -> None:
 
 
 @op
-def relu(x: Array, /) -> Any:
-    """y = max(x, 0). The output is saved, not the input."""
+def relu(x: Array, /, *, overwrite: bool = False) -> Any:
+    """y = max(x, 0), in the memory of x if ``overwrite``. The output is saved, not the input."""
     if x.dtype.kind == "f":
-        return _of_output("relu", x)
+        return _of_output("relu", x, overwrite)
     if x.dtype == bool:
         raise RuntimeError("Boolean inputs not supported for relu")
     return np.maximum(x, 0), ()
 
 
 @op
-def hardtanh(x: Array, /, *, min_val: float, max_val: float) -> Any:
-    """y = min(max(x, min_val), max_val). The output is saved, not the input."""
+def hardtanh(x: Array, /, *, min_val: float, max_val: float, overwrite: bool = False) -> Any:
+    """y = min(max(x, min_val), max_val), in the memory of x if ``overwrite``; the output is saved,
+    not the input."""
     if x.dtype.kind == "f":
-        y = _apply("clip", x, settings=(min_val, max_val))
+        y = _apply("clip", x, settings=(min_val, max_val), out=x if overwrite else None)
         rounded = float(x.dtype.type(min_val)), float(x.dtype.type(max_val))  # as they are in y
-        return y, (lambda gy: _apply("clip_grad", y, gy, settings=rounded),)
+        return y, (_gradient("clip_grad", y, rounded),)
     return np.clip(x, min_val, max_val).astype(x.dtype), ()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..tensor import Array, op
 
 # Rows added one after the other before partial sums are used, so that the rounding error of a sum
@@ -94,7 +95,7 @@ def cast(x: Array, /, *, dtype: np.dtype[Any]) -> Any:
 def add(a: Array, b: Array, /) -> Any:
     """y = a + b."""
     a_shape, b_shape = shape_of(a), shape_of(b)
-    return np.add(a, b), (lambda gy: sum_to(gy, a_shape), lambda gy: sum_to(gy, b_shape))
+    return kernels.large.add(a, b), (lambda gy: sum_to(gy, a_shape), lambda gy: sum_to(gy, b_shape))
 
 
 @op
@@ -108,9 +109,9 @@ def sub(a: Array, b: Array, /) -> Any:
 def mul(a: Array, b: Array, /) -> Any:
     """y = a b."""
     a_shape, b_shape = shape_of(a), shape_of(b)
-    return np.multiply(a, b), (
-        lambda gy: sum_to(gy * b, a_shape),
-        lambda gy: sum_to(gy * a, b_shape),
+    return kernels.large.mul(a, b), (
+        lambda gy: sum_to(kernels.large.mul(gy, b), a_shape),
+        lambda gy: sum_to(kernels.large.mul(gy, a), b_shape),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..tensor import Array, op
 
 
@@ -13,7 +14,8 @@ from ..tensor import Array, op
 def dropout(x: Array, /, *, keep: Array, p: float) -> Any:
     """y = x keep / (1 - p). ``keep`` (bool) broadcasts to x's shape; it alone is saved."""
     scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
-    return x * (keep * scale), (lambda gy: gy * (keep * scale),)
+    masked = kernels.large.keep
+    return masked(x, keep, scale), (lambda gy: masked(gy, keep, scale),)
 
 
 @op

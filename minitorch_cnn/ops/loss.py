@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..kernels.backend import array_module
 from ..tensor import Array, op
-from .basic import largest_along, sum_along, sum_to
+from .basic import sum_along, sum_to
 
 _LOWEST_LOG = -100  # of binary_cross_entropy, so that log 0 gives a finite loss
 # Of x (1 - x) in its gradient, for the same reason; PyTorch has it as a float32.
@@ -63,19 +64,13 @@ def _per_position(g: Array, positions: tuple[int, int]) -> Array:
     return g if g.ndim == 0 and positions != (1, 1) else g.reshape(positions)
 
 
-def _log_softmax(x: Array) -> Array:
-    """x - log(sum of e^x) over axis 1; the largest x is taken off first, so no e^x overflows."""
-    shifted = x - largest_along(x, (1,))
-    shifted -= np.log(sum_along(np.exp(shifted), (1,), keepdims=True))
-    return shifted
-
-
 def _labels(
     name: str, x: Array, target: Array, weight: Array | None, ignore_index: int
 ) -> tuple[Array, Array, Array]:
-    """Of every position: its class (N, 1, S), its weight and whether it counts (both (N, S)).
+    """Of every position: where x has the number of its class, counted through all of x (N, C, S),
+    its weight, and whether it counts; all (N, S).
 
-    IndexError for a class that x (N, C, S) does not have. What is ignored weighs 0.
+    IndexError for a class that x does not have. What is ignored weighs 0.
     """
     N, C, S = x.shape
     target = target.reshape(N, S)
@@ -87,12 +82,12 @@ def _labels(
             f" to {C - 1}, and ignore_index is {ignore_index}"
         )
     classes = np.where(kept, target, 0).astype(np.intp)
-    weights = x.dtype.type(1) if weight is None else weight[classes].astype(x.dtype)
-    return classes[:, None], np.where(kept, weights, x.dtype.type(0)), kept
-
-
-def _pick(x: Array, classes: Array) -> Array:
-    return np.take_along_axis(x, classes, 1)[:, 0]
+    arange = array_module(x).arange
+    places = (arange(N)[:, None] * C + classes) * S + arange(S)
+    weights = kept.astype(x.dtype)
+    if weight is not None:
+        weights *= weight[classes].astype(x.dtype)
+    return places, weights, kept
 
 
 @op
@@ -111,15 +106,15 @@ def nll_loss(
     """
     shape, kind = x.shape, x.dtype
     by_class = _by_class(x)
-    classes, weights, kept = _labels("nll_loss", by_class, target, weight, ignore_index)
-    loss = np.where(kept, -weights * _pick(by_class, classes), kind.type(0))
+    places, weights, kept = _labels("nll_loss", by_class, target, weight, ignore_index)
+    loss = np.where(kept, -weights * by_class.reshape(-1)[places], kind.type(0))
     y, spread = _reduce(loss.reshape(_samples(shape)), reduction, _total(weights))
     full = by_class.shape
 
     def grad_x(gy: Array) -> Array:
         g = _per_position(spread(gy), kept.shape)
         gx = array_module(gy).zeros(full, kind)
-        np.put_along_axis(gx, classes, np.where(kept, -weights * g, 0)[:, None], 1)
+        gx.reshape(-1)[places[kept]] = np.broadcast_to(-weights * g, kept.shape)[kept]
         return gx.reshape(shape)
 
     return y, (grad_x,)
@@ -142,13 +137,13 @@ def cross_entropy(
     :func:`nll_loss`. For e = 0 dL/dx = w[t] (softmax(x) - [c = t]): only p is kept for it.
     """
     shape, kind = x.shape, x.dtype
-    p = _log_softmax(_wide(_by_class(x)))
-    classes, weights, kept = _labels("cross_entropy", p, target, weight, ignore_index)
+    p = kernels.softmax.log_softmax(_wide(_by_class(x)), 1)
+    places, weights, kept = _labels("cross_entropy", p, target, weight, ignore_index)
     C = p.shape[1]
     w = array_module(p).ones(C, p.dtype) if weight is None else weight.astype(p.dtype)
     at_class = (1 - label_smoothing) * weights
     elsewhere = label_smoothing / max(C, 1)
-    loss = -at_class * _pick(p, classes)
+    loss = -at_class * p.reshape(-1)[places]
     if elsewhere:
         loss -= elsewhere * sum_along(w[:, None] * p, (1,))
     loss = np.where(kept, loss, 0).astype(kind).reshape(_samples(shape))
@@ -157,15 +152,15 @@ def cross_entropy(
     def grad_x(gy: Array) -> Array:
         # A loss -(q p) has the gradient softmax(x) sum(q) - q.
         g = _per_position(spread(gy), kept.shape)
-        q = np.where(kept, at_class * g, 0)[:, None]
-        gx = np.exp(p)
+        q = np.where(kept, at_class * g, 0)
+        gx = np.exp(p, out=kernels.backend.empty(p.shape, p))
         if elsewhere:
             q_all = np.where(kept, elsewhere * g, 0)[:, None]
-            gx *= q + q_all * w.sum()
+            gx *= q[:, None] + q_all * w.sum()
             gx -= q_all * w[:, None]
         else:
-            gx *= q
-        np.put_along_axis(gx, classes, np.take_along_axis(gx, classes, 1) - q, 1)
+            gx *= q[:, None]
+        gx.reshape(-1)[places] -= q
         return gx.astype(kind, copy=False).reshape(shape)
 
     return y, (grad_x,)
@@ -186,7 +181,7 @@ def cross_entropy_probabilities(
     target has the shape of x; 'mean' divides by the number of positions, whatever the weights.
     """
     shape, kind = x.shape, x.dtype
-    p = _log_softmax(_wide(_by_class(x)))
+    p = kernels.softmax.log_softmax(_wide(_by_class(x)), 1)
     q = _by_class(target)
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / max(q.shape[1], 1)
@@ -317,7 +312,8 @@ def binary_cross_entropy_with_logits(
 
     def log_part() -> Array:
         """log(1 + e^-x)."""
-        return np.maximum(-x, 0) + np.log1p(np.exp(-abs(x)))
+        softplus = kernels.elementwise.softplus
+        return kernels.elementwise.apply(softplus, -x, settings=(1, math.inf))
 
     def factor() -> Array | int:
         return 1 if extra is None else 1 + _times(target, extra, name)
@@ -326,9 +322,10 @@ def binary_cross_entropy_with_logits(
     y, spread = _reduce(_times(loss, weight, name), reduction)
 
     def grad_x(gy: Array) -> Array:
-        small = np.exp(-abs(x))
-        complement = np.where(x >= 0, small, 1) / (1 + small)  # 1 - sigmoid(x)
-        return spread(gy) * _times(1 - target - factor() * complement, weight, name)
+        slope = kernels.elementwise.apply(kernels.elementwise.sigmoid, -x)  # 1 - sigmoid(x)
+        slope *= factor()
+        np.subtract(1 - target, slope, out=slope)
+        return np.multiply(_times(slope, weight, name), spread(gy), out=slope)
 
     def grad_target(gy: Array) -> Array:
         slope = -x if extra is None else _times(log_part(), extra, name) - x

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..tensor import Array, op
+from ..tensor import Array, op, overwriting
 
 
 @op
@@ -78,13 +78,15 @@ def batch_norm(
     y = kernels.norm.scale(image, mean, a, _or_zeros(bias, mean)).reshape(x.shape)
     sums = _sums_of(image, mean, inverse)
 
-    def grad_x(gy: Array) -> Array:
+    @overwriting
+    def grad_x(gy: Array, overwrite: bool = False) -> Array:
         g = gy.reshape(image.shape)
         if not training:
             return (g * a.astype(g.dtype)[:, None]).reshape(gy.shape)
         total, product = sums(gy)
         slope, shift = -a * inverse * product / M, -a * total / M
-        return kernels.norm.combine(image, g, mean, a, slope, shift).reshape(gy.shape)
+        gx = kernels.norm.combine(image, g, mean, a, slope, shift, overwrite)
+        return gx.reshape(gy.shape)
 
     return y, (
         grad_x,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..kernels.backend import array_module, place
 from ..tensor import Array, GradFn, op
 from .basic import sum_along, sum_to
@@ -61,7 +62,7 @@ def replace(x: Array, src: Array, /) -> Any:
 @op
 def cat(*xs: Array, dim: int) -> Any:
     """The arrays one after the other along axis ``dim``."""
-    y = array_module(xs[0]).concatenate(xs, dim)
+    y = kernels.large.concatenate(xs, dim)
     before: tuple[slice, ...] = (slice(None),) * dim
 
     def part(start: int, stop: int) -> GradFn:

@@ -107,6 +107,29 @@ def test_float16_is_computed_in_float32(backend: str) -> None:
     np.testing.assert_array_equal(y, exact.astype(np.float16))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_result_may_overwrite_its_argument(
+    name: str, backend: str, rng: np.random.Generator
+) -> None:
+    x, gy = rng.standard_normal((2, 5, 21)).astype(np.float32) * 3
+    fn, gradient = getattr(elementwise, name), getattr(elementwise, f"{name}_grad")
+    given = SETTINGS.get(name, ())
+    with using(backend):
+        y, gx = _run(name, x, gy)
+        over = gy.copy()
+        saved = y if name in OF_THE_OUTPUT else x
+        assert elementwise.apply(gradient, saved, over, settings=given, out=over) is over
+        np.testing.assert_array_equal(over, gx)
+        assert elementwise.apply(fn, x, settings=given, out=x) is x
+    np.testing.assert_array_equal(x, y)
+    turned = np.asfortranarray(gy)
+    with using(backend):
+        apart = elementwise.apply(gradient, saved, turned, settings=given, out=turned)
+    assert apart is not turned
+    np.testing.assert_array_equal(turned, gy)
+
+
 def test_empty_and_zero_dimensional() -> None:
     assert elementwise.apply(elementwise.relu, np.empty((3, 0), np.float32)).shape == (3, 0)
     assert elementwise.apply(elementwise.relu, np.array(-2.0)).shape == ()

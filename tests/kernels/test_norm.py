@@ -97,6 +97,20 @@ def test_float16(backend: str, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(mean, x.astype(float).mean((0, 2)), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("L", [1, 37])
+def test_a_gradient_may_overwrite_the_one_before(
+    L: int, backend: str, rng: np.random.Generator
+) -> None:
+    x, gy = rng.standard_normal((2, 5, 7, L)).astype(np.float32)
+    numbers = rng.standard_normal((4, 7))
+    with using(backend):
+        gx = norm.combine(x, gy, *numbers)
+        over = norm.combine(x, gy, *numbers, overwrite=True)
+    assert over is gy
+    np.testing.assert_array_equal(over, gx)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_same_bits_at_any_thread_count(dtype: Any, rng: np.random.Generator) -> None:
     x, gy = rng.standard_normal((2, 5, 7, 1001)).astype(dtype)

@@ -16,9 +16,14 @@ from ...tensor import Tensor
 from ._common import apply
 
 
+def _overwriting(inplace: bool) -> dict[str, bool]:
+    """For ops that need no memory of their own in place, because they save only their output."""
+    return {"overwrite": True} if inplace else {}
+
+
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0). The gradient at 0 is 0."""
-    return apply("relu", ops.relu, input, inplace)
+    return apply("relu", ops.relu, input, inplace, **_overwriting(inplace))
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -32,7 +37,10 @@ def hardtanh(
     """x, limited to [min_val, max_val]; the gradient is 0 at the limits."""
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val {min_val} cannot be greater than max_val {max_val}")
-    return apply("hardtanh", ops.hardtanh, input, inplace, min_val=min_val, max_val=max_val)
+    return apply(
+        "hardtanh", ops.hardtanh, input, inplace, min_val=min_val, max_val=max_val,
+        **_overwriting(inplace),
+    )  # fmt: skip
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

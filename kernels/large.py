@@ -1,0 +1,101 @@
+"""Arithmetic on arrays of any size: threads and pooled memory for large ones.
+
+The array module's own functions serve all the rest: small arrays (waking a thread costs more than
+it saves), other dtypes, shapes that broadcast, memory that is not contiguous.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, array_module, empty
+
+# Elements. A pass over this many takes about 30 microseconds, and so does waking a thread.
+LARGE = 1 << 17
+
+
+def add(a: Any, b: Any) -> Array:
+    """a + b, of arrays that broadcast or numbers."""
+    return _both("add", np.add, a, b)
+
+
+def mul(a: Any, b: Any) -> Array:
+    """a b, of arrays that broadcast or numbers."""
+    return _both("mul", np.multiply, a, b)
+
+
+def keep(x: Array, mask: Array, scale: Any) -> Array:
+    """x mask scale, of a bool mask that broadcasts to x; scale has the type of x."""
+    if x.size < LARGE or x.shape != mask.shape or not (_plain(x) and mask.flags.c_contiguous):
+        return x * (mask * scale)
+    from .arithmetic import keep as keep_kernel
+
+    y = empty(x.shape, x)
+    keep_kernel(x.reshape(-1), mask.reshape(-1), y.reshape(-1), scale)
+    return y
+
+
+def add_into(y: Array, b: Array) -> None:
+    """y += b, of one shape."""
+    if _large_alike(y, b):
+        from .arithmetic import add as add_kernel
+
+        add_kernel(y.reshape(-1), b.reshape(-1), y.reshape(-1))
+    else:
+        y += b
+
+
+def concatenate(xs: Sequence[Array], dim: int) -> Array:
+    """The arrays (one dtype, and one shape but for axis ``dim``) one after the other along it."""
+    x = xs[0]
+    shape = list(x.shape)
+    shape[dim] = sum(x.shape[dim] for x in xs)
+    if math.prod(shape) < LARGE or not all(_plain(x) for x in xs):
+        return array_module(x).concatenate(xs, dim)
+    from .arithmetic import put_columns
+
+    N = math.prod(shape[:dim])
+    y = empty(tuple(shape), x)
+    start = 0
+    for x in xs:
+        if x.size:
+            rows = x.reshape(N, -1)
+            put_columns(rows, y.reshape(N, -1), start)
+            start += rows.shape[1]
+    return y
+
+
+def _both(name: str, plain: Callable[..., Any], a: Any, b: Any) -> Array:
+    if not _large_alike(a, b):
+        return plain(a, b)
+    from . import arithmetic
+
+    y = empty(a.shape, a)
+    getattr(arithmetic, name)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    return y
+
+
+def _large_alike(a: Any, b: Any) -> bool:
+    return (
+        isinstance(a, np.ndarray)
+        and a.size >= LARGE
+        and _plain(a)
+        and _plain(b)
+        and a.shape == b.shape
+        and a.dtype is b.dtype
+    )
+
+
+def _plain(x: Any) -> bool:
+    """float32 or float64 in C-contiguous memory of the CPU."""
+    return (
+        isinstance(x, np.ndarray)
+        and x.dtype.kind == "f"
+        and x.dtype.itemsize >= 4
+        and x.flags.c_contiguous
+        and x.flags.aligned
+    )
