@@ -256,17 +256,20 @@ def _sum_ranges_numpy(
         y[:, :, ow] = columns[:, :, left[ow] : right[ow]].sum(2)
 
 
+# Planes that one iteration takes, with one buffer; windows in a run that is worth a vector loop.
+PLANES, RUN = 16, 8
+
+
 @inline
 def _regular_run(left: Array, right: Array) -> Any:
     """The windows around the middle one that are as wide as it, each one further than the last."""
     middle = left.size // 2
-    width = right[middle] - left[middle]
     first, last = middle, middle + 1
     while first > 0 and left[first] - left[first - 1] == right[first] - right[first - 1] == 1:
         first -= 1
     while last < left.size and left[last] - left[last - 1] == right[last] - right[last - 1] == 1:
         last += 1
-    return first, last, width
+    return (first, last) if last - first >= RUN else (0, 0)
 
 
 @inline
@@ -283,39 +286,43 @@ def _sum(row: Array) -> Any:
     return total
 
 
+@inline
+def _sum_plane(
+    x: Array, y: Array, column: Array, top: Array, bottom: Array, left: Array, right: Array,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """First down the columns, then across; windows first:last are a regular run."""
+    for oh in range(y.shape[0]):
+        column[:] = 0
+        for h in range(top[oh], bottom[oh]):
+            _add_row(x[h], column)
+        total = y[oh]
+        if first < last:  # shifted rows add up, a vector at a time
+            total[first:last] = 0
+            for k in range(left[first], right[first]):
+                _add_row(column[k : k + last - first], total[first:last])
+        for ow in range(total.size):
+            if not first <= ow < last:
+                s = x.dtype.type(0)
+                for w in range(left[ow], right[ow]):
+                    s += column[w]
+                total[ow] = s
+
+
 @kernel(numpy=_sum_ranges_numpy)
 def _sum_ranges(x: Array, y: Array, top: Array, bottom: Array, left: Array, right: Array) -> None:
-    planes, _, W = x.shape
-    OH, OW = y.shape[1:]
-    first, last, width = _regular_run(left, right)
-    for n in prange(planes):
-        column = np.empty(W, x.dtype)
-        for oh in range(OH):
-            column[:] = 0
-            for h in range(top[oh], bottom[oh]):
-                _add_row(x[n, h], column)
-            # A run of neighbouring windows adds shifted rows, which LLVM does a vector at a time.
-            total = y[n, oh]
-            total[first:last] = 0
-            for k in range(left[first], left[first] + width):
-                _add_row(column[k : k + last - first], total[first:last])
-            for ow in range(OW):
-                if not first <= ow < last:
-                    s = x.dtype.type(0)
-                    for w in range(left[ow], right[ow]):
-                        s += column[w]
-                    total[ow] = s
-
-
-def _sum_rows_numpy(x: Array, y: Array) -> None:
-    np.sum(x, 1, out=y)
-
-
-@kernel(numpy=_sum_rows_numpy)
-def _sum_rows(x: Array, y: Array) -> None:
-    """y (R) = the sums of the rows of x (R, L)."""
-    for r in prange(x.shape[0]):
-        y[r] = _sum(x[r])
+    planes, H, W = x.shape
+    first, last = _regular_run(left, right)
+    row = H == 1 and y.size == planes and right[0] - left[0] == W
+    for block in prange((planes + PLANES - 1) // PLANES):
+        start, stop = block * PLANES, min(planes, (block + 1) * PLANES)
+        if row:
+            for n in range(start, stop):
+                y[n, 0, 0] = _sum(x[n, 0])
+        else:
+            column = np.empty(W, x.dtype)
+            for n in range(start, stop):
+                _sum_plane(x[n], y[n], column, top, bottom, left, right, first, last)
 
 
 def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
@@ -325,10 +332,13 @@ def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
     additions a plane instead of OH OW KH KW.
     """
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
-    if y.size and _whole(rows, columns, x.shape[-2:]):
-        _sum_rows(contiguous(x).reshape(y.size, -1), y.reshape(-1))
-    elif y.size:
-        _sum_ranges(_planes(x), _planes(y), *(place(r, x) for r in (*rows, *columns)))
+    if y.size:
+        planes = _planes(x)
+        if _whole(rows, columns, x.shape[-2:]):  # as one row: a sum without a buffer
+            planes = planes.reshape(planes.shape[0], 1, -1)
+            L = planes.shape[2]
+            rows, columns = kernel_ranges(1, 1, 1, 0, 1), kernel_ranges(L, L, 1, 0, 1)
+        _sum_ranges(planes, _planes(y), *(place(r, x) for r in (*rows, *columns)))
     return y
 
 
