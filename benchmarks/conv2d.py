@@ -21,13 +21,13 @@ from minitorch_cnn.benchmarks import harness, machine
 from minitorch_cnn.benchmarks.harness import Case
 from minitorch_cnn.benchmarks.networks import NETWORKS, Network
 from minitorch_cnn.kernels import conv2d
-from minitorch_cnn.kernels.geometry import Pair, pair
+from minitorch_cnn.kernels.geometry import Pair, conv_output, pair
 from minitorch_cnn.models.registry import find
 from minitorch_cnn.tensor import watch
 from minitorch_cnn.tools.zoo import build_to_count
 
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
-PLAN = harness.Plan(seconds=0.05, blocks=3)  # some 600 cases of four sides
+PLAN = harness.Plan(seconds=0.04, blocks=3)  # 570 cases of about five sides
 QUICK = (1, 8)  # layers of the lecture's networks
 
 
@@ -48,8 +48,8 @@ class Layer:
 
     @property
     def y(self) -> tuple[int, ...]:
-        size = conv2d._output_size(self.x, self.weight, self.stride, self.padding, self.dilation)
-        return (self.x[0], self.weight[0], *size)
+        window = zip(self.x[2:], self.weight[2:], self.stride, self.padding, self.dilation)
+        return (*self.x[:1], *self.weight[:1], *(conv_output(*along) for along in window))
 
     @property
     def label(self) -> str:
@@ -119,29 +119,34 @@ def case(layer: Layer, direction: str, counts: Mapping[str, int]) -> Case:
         which = wanted.index(True)
         return lambda: backward(GY, X, W, None, S, P, D, False, (0, 0), G, wanted)[which]
 
-    sides = {"ours": ours()}
-    for name in algorithms(layer, direction):
-        sides[name] = ours(algorithm=name)
+    chosen, others, workspace = algorithms(layer, direction)
+    sides = {"ours": ours(), **{name: ours(algorithm=name) for name in others}}
     sides["pytorch"] = theirs(torch.contiguous_format)
     sides["pytorch channels_last"] = theirs(torch.channels_last)
-    F, CG, KH, KW = layer.weight
+    _, CG, KH, KW = layer.weight
     return Case(
         sides,
         references=("pytorch", "pytorch channels_last"),
+        extras=tuple(others),
         flops=2 * gy.size * CG * KH * KW,
         nbytes=4 * (x.size + weight.size + gy.size),
         facts={"family": f"conv2d {direction}", "direction": direction, "layer": layer.label,
-               "kernel": [KH, KW], "channels": [layer.x[1], F], "counts": dict(counts)},
+               "kernel": [KH, KW], "counts": dict(counts), "algorithm": chosen,
+               "workspace_bytes": workspace},
     )  # fmt: skip
 
 
-def algorithms(layer: Layer, direction: str) -> tuple[str, ...]:
-    """Those that ``kernels.conv2d`` has for this layer beside its own choice."""
-    known = getattr(conv2d, "algorithms", None)
-    if known is None:
-        return ()
-    names = known(layer.x, layer.weight, *layer.settings, direction)
-    return tuple(name for name in names if name != "auto")
+def algorithms(layer: Layer, direction: str) -> tuple[str, list[str], int]:
+    """Which one ``kernels.conv2d`` chooses, which others it has, and bytes beside the arrays."""
+    if not hasattr(conv2d, "problem_of"):
+        return "im2col", [], 0
+    S, P, D, G = layer.settings
+    problem = conv2d.problem_of(
+        direction, layer.x, layer.weight, np.float32, stride=S, padding=P, dilation=D, groups=G
+    )
+    chosen = conv2d.algorithms.choose(problem)
+    others = [name for name in conv2d.algorithms.can(problem) if name != chosen.algorithm]
+    return chosen.algorithm, others, chosen.workspace
 
 
 def run(options: harness.Options) -> harness.Results:

@@ -18,7 +18,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,15 @@ class Case:
     """What is timed. ``sides`` are calls that take nothing and return their result.
 
     The first of ``sides`` is ours; of ``references`` (PyTorch, its other layouts) the quickest is
-    what the others are compared with. ``flops`` and ``nbytes`` are of one call: the arithmetic, and
-    the least traffic. ``check`` replaces the comparison of results where these are random or spread
-    over many arrays: it raises WrongResultError.
+    what the others are compared with; ``extras`` are timed with the first number of threads only.
+    ``flops`` and ``nbytes`` are of one call: the arithmetic, and the least traffic. ``check``
+    replaces the comparison of results where these are random or spread over many arrays: it raises
+    WrongResultError.
     """
 
     sides: Mapping[str, Call]
     references: tuple[str, ...] = ("pytorch",)
+    extras: tuple[str, ...] = ()
     flops: float = 0
     nbytes: float = 0
     tolerance: float = 1e-4
@@ -145,7 +147,9 @@ def measure(case: Case, plan: Plan, clock: Clock = time.perf_counter) -> dict[st
     quickest = min(once[side] for side in case.references)
     out = {s: t for s, t in once.items() if s in case.references and t > HOPELESS * quickest}
     times: dict[str, list[float]] = {side: [] for side in case.sides if side not in out}
-    for _ in range(plan.blocks):
+    if min(once.values()) >= LONG:  # calls as long as a block are a block
+        times = {side: [once[side]] for side in times}
+    for _ in range(plan.blocks - len(next(iter(times.values())))):
         for side, blocks in times.items():
             blocks.append(block(case.sides[side], once[side], plan, clock))
     rivals = [side for side in case.references if side in times]
@@ -256,6 +260,8 @@ def run(name: str, cases: Cases, options: Options, plan: Plan | None = None) -> 
             continue
         for threads in options.threads:
             machine.set_threads(threads)
+            if threads != options.threads[0]:
+                case = without(case, case.extras)
             measured = {**row, "threads": threads, **measure(case, plan)}
             best = peaks[str(threads)]
             measured.update(rates(measured, best), peak_gflops=best["gflops"])
@@ -263,6 +269,10 @@ def run(name: str, cases: Cases, options: Options, plan: Plan | None = None) -> 
             print(line(measured), flush=True)
     results.finish()
     return results
+
+
+def without(case: Case, sides: tuple[str, ...]) -> Case:
+    return replace(case, sides={k: v for k, v in case.sides.items() if k not in sides})
 
 
 def _progress(done: int, total: int, seconds: float) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -60,6 +61,17 @@ NETWORKS = (
     Network("Inception v3", "inception_v3", "inception_v3", 8, (3, 299, 299)),
     Network("Inception v4", "inception_v4", "inception_v4", 4, (3, 299, 299)),
 )
+
+
+@contextmanager
+def without_dropout(module: Any) -> Iterator[None]:
+    """Its dropout layers let everything through."""
+    layers = [m for m in module.modules() if type(m).__name__.startswith("Dropout")]
+    for m in layers:
+        m.eval()
+    yield
+    for m in layers:
+        m.train()
 
 
 def torch_of(side: str) -> Any:

@@ -51,7 +51,6 @@ def case(name: str, network: str) -> Case:
     return Case(
         {"ours": side(minitorch_cnn), "pytorch": side(real),
          "pytorch fused": side(real, fused=True)},
-        flops=0,
         nbytes=4 * traffic * size,
         facts={"family": "optimiser", "network": network, "parameters": size},
     )  # fmt: skip

@@ -271,11 +271,14 @@ def conv2d(data: Data) -> str:
                          *(conv2d_cell(of_direction.get(d)) for d in DIRECTIONS)])  # fmt: skip
         head = ["layer", "how often", *(d.replace("_", "-") for d in DIRECTIONS)]
         parts += [f"### {named(n)}", markdown(head, rows)]
-    parts.append(
-        caption(data, MEANING, "Of PyTorch's layouts (N, C, H, W and channels_last in memory) the"
-                " quicker. Each cell: our ratio, our GFLOP/s, % of the machine's sgemm; then the"
-                " ratios of single algorithms.")
+    workspace = max((row.get("workspace_bytes", 0) for row in data["rows"]), default=0)
+    told = caption(
+        data, MEANING, "Of PyTorch's layouts (N, C, H, W and channels_last in memory) the quicker."
+        " Each cell: our ratio, the algorithm, GFLOP/s of the definition's arithmetic, % of the"
+        " machine's sgemm; then the ratios of the other algorithms.",
+        f"The largest workspace: {workspace / 1e6:.1f} MB with {named(threads_of(data)[0])}.",
     )  # fmt: skip
+    parts.append(told)
     return "\n\n".join(parts)
 
 
@@ -285,8 +288,8 @@ def conv2d_cell(row: Row | None) -> str:
     percent = 100 * row["gflops"] / row["peak_gflops"]
     others = (f"{side} {values[0]:.2f}" for side, values in row["ratio"].items()
               if side != "ours" and not side.startswith("pytorch"))  # fmt: skip
-    return "; ".join([f"**{row['ratio']['ours'][0]:.2f}** {row['gflops']:.0f} {percent:.0f} %",
-                      *others])  # fmt: skip
+    ours = f"**{row['ratio']['ours'][0]:.2f}** {row['algorithm']}, {row['gflops']:.0f}"
+    return "; ".join([f"{ours}, {percent:.0f} %", *others])
 
 
 def conv2d_networks(data: Data) -> str:

@@ -20,9 +20,11 @@ from minitorch_cnn.benchmarks.harness import Case, Options, WrongResultError
 from minitorch_cnn.benchmarks.networks import NETWORKS, SIDES, Network
 
 STEPS = 4  # in the process that counts memory
-# Of the norm of all gradients. Equal in exact arithmetic; in float32 rounding grows with each layer
-# on the way back, and a ReLU at zero may fall to either side.
-TOLERANCE = 0.02
+# Float32 gradients of deep networks are badly conditioned: ResNet-50's and PyTorch's own in float64
+# differ by 2 % of their length. So PyTorch itself is the measure: its gradients may differ as much
+# from ours as from its own for images that are changed by so much.
+NUDGE = 1e-6
+LOSS_TOLERANCE = 1e-4
 
 
 def case(network: Network, layouts: bool) -> Case:
@@ -40,28 +42,38 @@ def case(network: Network, layouts: bool) -> Case:
         references=tuple(side for side in steps if side != "ours"),
         flops=6 * network.macs,  # two per multiply-add, forward and twice backward
         facts={"network": network.name, "batch": network.batch, "input": network.input},
-        check=lambda: same_gradients(modules, steps),
+        check=lambda: same_gradients(network, modules, steps),
     )
 
 
-def same_gradients(modules: dict[str, Any], steps: dict[str, Callable[[], Any]]) -> None:
-    """One step of each side without dropout, whose random numbers differ."""
-    found = {}
+def same_gradients(
+    network: Network, modules: dict[str, Any], steps: dict[str, Callable[[], Any]]
+) -> None:
+    """One step of each side; WrongResultError where loss or gradients are not PyTorch's."""
+    torch = networks.torch_of("pytorch")
+    nudged = copy.deepcopy(modules["pytorch"])
+    x, target = networks.batch(torch, network)
+    x *= 1 + NUDGE * torch.randn(x.shape)
+    modules = {**modules, "nudged": nudged}
+    steps = {**steps, "nudged": networks.training_step(torch, network, nudged, x, target)}
+    losses, gradients = {}, {}
     for side, module in modules.items():
-        dropouts = [m for m in module.modules() if type(m).__name__.startswith("Dropout")]
-        for m in dropouts:
-            m.eval()
-        steps[side]()
-        found[side] = [harness.as_numpy(p.grad) for p in module.parameters()]
-        for m in dropouts:
-            m.train()
-    expected = found.pop("pytorch")
-    scale = np.sqrt(sum(float(np.square(g).sum()) for g in expected))
-    for side, grads in found.items():
-        squares = (float(np.square(a - b).sum()) for a, b in zip(grads, expected, strict=True))
-        error = np.sqrt(sum(squares)) / scale
-        if not error <= TOLERANCE:
-            raise WrongResultError(f"{side}: gradients are off by {error:.1e} of their length")
+        with networks.without_dropout(module):  # random numbers differ
+            losses[side] = steps[side]().item()
+        found = [harness.as_numpy(p.grad).ravel() for p in module.parameters()]
+        gradients[side] = np.concatenate(found, dtype=np.float64)
+    expected = gradients["pytorch"]
+    allowed = np.linalg.norm(gradients["nudged"] - expected)
+    for side in steps:
+        if not abs(losses[side] - losses["pytorch"]) <= LOSS_TOLERANCE * losses["pytorch"]:
+            raise WrongResultError(f"loss {losses[side]} of {side}, PyTorch's {losses['pytorch']}")
+        error = np.linalg.norm(gradients[side] - expected)
+        if not error <= allowed:
+            length = np.linalg.norm(expected)
+            raise WrongResultError(
+                f"gradients of {side} differ from PyTorch's by {error / length:.1e} of their length,"
+                f" where rounding explains {allowed / length:.1e}"
+            )
 
 
 def memory(network: Network, threads: int) -> dict[str, Any]:

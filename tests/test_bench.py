@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from minitorch_cnn.benchmarks import harness, readme, report, suite
+from minitorch_cnn.benchmarks import conv2d, figures, harness, machine, readme, report, suite
 from minitorch_cnn.benchmarks.harness import Case, Options, Plan, WrongResultError
 from minitorch_cnn.cli import app
 
@@ -69,7 +69,7 @@ def test_a_long_call_is_not_repeated_to_settle() -> None:
     long = 2 * harness.LONG
     case = Case({"ours": fake.workload("ours", long), "pytorch": fake.workload("pytorch", long)})
     harness.measure(case, Plan(seconds=0.1, blocks=3), fake.read)
-    assert fake.calls.count("ours") == 1 + 3
+    assert fake.calls.count("ours") == 3
 
 
 def test_the_quicker_layout_is_the_reference_and_a_hopeless_one_is_not_timed() -> None:
@@ -105,17 +105,19 @@ def test_a_wrong_result_is_refused_before_timing(
     case = Case({"ours": lambda: ours, "pytorch": lambda: timed.append(1) or right})
     with pytest.raises(WrongResultError, match=why):
         harness.check(case)
-    cases = [("wrong", lambda: case), ("right", lambda: Case({"ours": lambda: right,
-             "pytorch": lambda: right}, flops=8))]  # fmt: skip
+    fine = dict.fromkeys(("ours", "another way", "pytorch"), lambda: right)
+    right_case = Case(fine, extras=("another way",), flops=8)
+    cases = [("wrong", lambda: case), ("right", lambda: right_case)]
     timed.clear()
-    options = Options(quick=True, threads=(1,), out=tmp_path)
+    options = Options(quick=True, threads=(2, 1), out=tmp_path)
     results = harness.run("made_up", cases, options)
     assert len(timed) == 1  # computed to compare, and never again
-    refused, measured = json.loads((tmp_path / "made_up.json").read_text())["rows"]
+    refused, measured, serial = json.loads((tmp_path / "made_up.json").read_text())["rows"]
     assert why in refused["refused"]
     assert "seconds" not in refused
-    assert measured["ratio"]["ours"][0] > 0
     assert measured["gflops"] > 0
+    assert (measured["threads"], list(measured["ratio"])) == (2, ["ours", "another way"])
+    assert (serial["threads"], list(serial["ratio"])) == (1, ["ours"])
     assert results.data["complete"]
 
 
@@ -213,6 +215,49 @@ def test_readme_has_a_place_for_each_table() -> None:
     text = readme.README.read_text(encoding="utf-8")
     for name in (*report.IN_README, "ops"):
         assert text.count(f"<!-- {name}: begin -->") == text.count(f"<!-- {name}: end -->") == 1
+
+
+def test_figures_are_drawn(tmp_path: Path) -> None:
+    layer = {"direction": "forward", "kernel": [3, 3]}
+    point = {"varied": "depth", "value": 18, "batch": 4, "macs": 1e9,
+             "seconds": {"ours": [0.1], "pytorch": [0.2]},
+             "peak_bytes": {"ours": 1e6, "pytorch": 2e6}}  # fmt: skip
+    found = {
+        "train_step": results("train_step", [timing("A", 0.5, 2), timing("A", 0.6, 1)]),
+        "conv2d": results("conv2d", [timing("B", 0.5, 2, **layer)]),
+        "scaling": results("scaling", [point, {**point, "value": 34}]),
+        "inference": results("inference", [{"case": "C", "refused": "wrong"}]),
+    }
+    written = figures.draw(found, tmp_path)
+    assert {path.name for path in written} == {"train_step.png", "conv2d.png", "scaling.png"}
+    assert all(path.stat().st_size > 5000 for path in written)
+
+
+def test_every_convolution_of_the_networks_is_found() -> None:
+    """Counts by the papers' tables, projections of the shortcuts included."""
+    found: dict[str, int] = {}
+    layers = conv2d.inventory()
+    for counts in layers.values():
+        for network, count in counts.items():
+            found[network] = found.get(network, 0) + count
+    assert found == {
+        "lecture CNN": 2, "Inception net": 16, "ResNet-18, 32x32": 20, "ResNet-50": 53,
+        "DenseNet-121": 120, "Inception v3": 94, "Inception v4": 149,
+    }  # fmt: skip
+    labels = [layer.label for layer in layers]
+    assert len(set(labels)) == len(labels)
+    stem = next(layer for layer in layers if layer.weight == (64, 3, 7, 7))
+    assert stem.label == "7x7 3->64 @224x224 batch 8 stride 2"
+    assert stem.y == (8, 64, 112, 112)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks restart on Linux")
+def test_peak_memory_counts_from_the_restart() -> None:
+    held = machine.restart_peak()
+    assert np.ones(10_000_000).sum() == 1e7
+    assert 75e6 <= machine.peak() - held < 120e6
+    held = machine.restart_peak()
+    assert machine.peak() - held < 20e6
 
 
 def test_command_line_runs_a_script(tmp_path: Path) -> None:
