@@ -20,7 +20,7 @@ from minitorch_cnn import no_grad, zeros
 from minitorch_cnn.benchmarks import harness, machine
 from minitorch_cnn.benchmarks.harness import Case
 from minitorch_cnn.benchmarks.networks import NETWORKS, Network
-from minitorch_cnn.kernels import conv2d
+from minitorch_cnn.kernels import algorithms, conv2d
 from minitorch_cnn.kernels.geometry import Pair, conv_output, pair
 from minitorch_cnn.models.registry import find
 from minitorch_cnn.tensor import watch
@@ -119,7 +119,7 @@ def case(layer: Layer, direction: str, counts: Mapping[str, int]) -> Case:
         which = wanted.index(True)
         return lambda: backward(GY, X, W, None, S, P, D, False, (0, 0), G, wanted)[which]
 
-    chosen, others, workspace = algorithms(layer, direction)
+    chosen, others, workspace = ways(layer, direction)
     sides = {"ours": ours(), **{name: ours(algorithm=name) for name in others}}
     sides["pytorch"] = theirs(torch.contiguous_format)
     sides["pytorch channels_last"] = theirs(torch.channels_last)
@@ -136,16 +136,14 @@ def case(layer: Layer, direction: str, counts: Mapping[str, int]) -> Case:
     )  # fmt: skip
 
 
-def algorithms(layer: Layer, direction: str) -> tuple[str, list[str], int]:
+def ways(layer: Layer, direction: str) -> tuple[str, list[str], int]:
     """Which one ``kernels.conv2d`` chooses, which others it has, and bytes beside the arrays."""
-    if not hasattr(conv2d, "problem_of"):
-        return "im2col", [], 0
     S, P, D, G = layer.settings
     problem = conv2d.problem_of(
         direction, layer.x, layer.weight, np.float32, stride=S, padding=P, dilation=D, groups=G
     )
-    chosen = conv2d.algorithms.choose(problem)
-    others = [name for name in conv2d.algorithms.can(problem) if name != chosen.algorithm]
+    chosen = algorithms.choose(problem)
+    others = [name for name in algorithms.can(problem) if name != chosen.algorithm]
     return chosen.algorithm, others, chosen.workspace
 
 
@@ -154,7 +152,7 @@ def run(options: harness.Options) -> harness.Results:
     cases = [
         (f"{layer.label} {direction} ({', '.join(counts)})",
          functools.partial(case, layer, direction, counts))
-        for layer, counts in (found[slice(*QUICK)] if options.quick else found)
+        for layer, counts in (found[slice(*QUICK)] if options.quick and not options.only else found)
         for direction in DIRECTIONS
     ]  # fmt: skip
     return harness.run("conv2d", cases, options, PLAN)

@@ -19,7 +19,7 @@ from minitorch_cnn.benchmarks.networks import NETWORKS, Network
 
 
 def case(network: Network, layouts: bool) -> Case:
-    modules = networks.pair(network)
+    modules = networks.pair(network, trained=True)
     if network.file != "lecture":  # those have no batch norm
         x, _ = networks.batch(minitorch_cnn, network)
         modules["ours fused"] = minitorch_cnn.fuse(modules["ours"], x[:1])
@@ -48,7 +48,7 @@ def prediction(side: str, module: Any, network: Network) -> Callable[[], Any]:
 
 
 def run(options: Options) -> harness.Results:
-    measured = NETWORKS[:2] if options.quick else NETWORKS
+    measured = NETWORKS[:2] if options.quick and not options.only else NETWORKS
     cases = [(n.title, lambda n=n: case(n, options.layouts)) for n in measured]
     return harness.run("inference", cases, options, harness.Plan(seconds=0.6, blocks=3))
 

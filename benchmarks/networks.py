@@ -84,9 +84,19 @@ def build(side: str, network: Network) -> Any:
     return getattr(in_pytorch(network.file), network.name)(**network.options)
 
 
-def pair(network: Network) -> dict[str, Any]:
-    """Both sides with equal weights."""
+def pair(network: Network, trained: bool = False) -> dict[str, Any]:
+    """Both sides with equal weights; if ``trained``, batch norm knows the batch's statistics.
+
+    Without them nothing but biases arrives at the end of a deep network in evaluation mode.
+    """
     ours, theirs = (build(side, network) for side in SIDES)
+    if trained:
+        torch = machine.pytorch()
+        for m in theirs.modules():
+            if isinstance(m, torch.nn.BatchNorm2d):
+                m.momentum = 1.0
+        with torch.no_grad():
+            theirs(batch(torch, network)[0])
     state = {k: minitorch_cnn.from_numpy(v.numpy()) for k, v in theirs.state_dict().items()}
     ours.load_state_dict(state)  # copies
     return {"ours": ours, "pytorch": theirs}

@@ -71,8 +71,8 @@ def same_gradients(
         if not error <= allowed:
             length = np.linalg.norm(expected)
             raise WrongResultError(
-                f"gradients of {side} differ from PyTorch's by {error / length:.1e} of their length,"
-                f" where rounding explains {allowed / length:.1e}"
+                f"{side}: gradients are off by {error / length:.1e} of their length, and rounding"
+                f" explains {allowed / length:.1e}"
             )
 
 
@@ -89,7 +89,9 @@ def memory(network: Network, threads: int) -> dict[str, Any]:
 
 def run(options: Options) -> harness.Results:
     chosen = options.chosen([(n.title, lambda n=n: n) for n in NETWORKS])  # type: ignore[misc]
-    measured: Any = [build() for _, build in chosen][: 2 if options.quick else None]
+    measured: Any = [build() for _, build in chosen]
+    if options.quick and not options.only:
+        measured = measured[:2]
     cases = [(n.title, lambda n=n: case(n, options.layouts)) for n in measured]
     results = harness.run("train_step", cases, options, harness.Plan(seconds=1.0, blocks=3))
     results.set(complete=False)
