@@ -30,9 +30,23 @@ def case(network: Network, layouts: bool) -> Case:
         sides,
         references=tuple(side for side in sides if side.startswith("pytorch")),
         flops=2 * network.macs,
-        tolerance=1e-3,  # of the largest output: float32 after a hundred layers
         facts={"network": network.name, "batch": network.batch, "input": network.input},
+        check=lambda: same_outputs(network, modules["pytorch"], sides),
     )
+
+
+def same_outputs(network: Network, theirs: Any, sides: dict[str, Callable[[], Any]]) -> None:
+    """WrongResultError where outputs are further from PyTorch's than rounding explains."""
+    torch = networks.torch_of("pytorch")
+    expected = sides["pytorch"]()
+    with torch.no_grad():
+        allowed = harness.difference(theirs(networks.nudged_images(network)), expected)
+    for side, predict in sides.items():
+        error = harness.difference(predict(), expected)
+        if not error <= allowed:
+            raise harness.WrongResultError(
+                f"{side}: outputs are off by {error:.1e}, and rounding explains {allowed:.1e}"
+            )
 
 
 def prediction(side: str, module: Any, network: Network) -> Callable[[], Any]:
