@@ -54,12 +54,15 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
     x = xs[0]
     shape = list(x.shape)
     shape[dim] = sum(x.shape[dim] for x in xs)
-    if math.prod(shape) < LARGE or not all(_plain(x) for x in xs):
+    size = math.prod(shape)
+    if size < LARGE or not all(_plain(x) for x in xs):
         return array_module(x).concatenate(xs, dim)
+    y = empty(tuple(shape), x)
+    if size < LARGE * len(xs):  # many small arrays
+        return np.concatenate(xs, dim, out=y)
     from .arithmetic import put_columns
 
     N = math.prod(shape[:dim])
-    y = empty(tuple(shape), x)
     start = 0
     for x in xs:
         if x.size:
