@@ -45,12 +45,10 @@ __global__ void __launch_bounds__(128) forward(
     Sums sum[2][2];
     set_to_zero(sum);
     for (int k0 = 0; k0 < K; k0 += DEPTH) {
-        E taps[16];
-        for (int i = 0; i < 16; i += V)
-            load_some<V>(filter + k0 + a_depth + i, K - k0 - a_depth - i, taps + i);
         __syncthreads();
-        for (int i = 0; i < 16; i++)
-            tile.a[row][a_depth + i] = taps[i];
+        for (int i = 0; i < 16; i += V)
+            load_some<V>(filter + k0 + a_depth + i, K - k0 - a_depth - i,
+                         &tile.a[row][a_depth + i]);
         const int b_k = k0 + b_depth;
         int c = b_k / (KH * KW), kh = b_k / KW % KH, kw = b_k % KW;
         for (int i = 0; i < 16; i++) {

@@ -176,13 +176,45 @@ __global__ void __launch_bounds__(256) finish_mean(
     }
 }
 
-// gx[c] = -g ((1 - e) w[t] [c = t] + e / C w[c]): the gradient of nll_loss at each position, g = gy /
-// total. gy has one number, or one per position (N S); total one number. With `scores` null, x was
-// log-probabilities; with scores = log_softmax(x) it is cross-entropy's gradient of x,
-// g (e^scores ((1 - e) w[t] + e / C sum of w) - what stands above).
+// The loss of one position, seen from log-probability x[c]: the slope is -at_class [c = t] -
+// elsewhere w[c]. Nothing of a position that does not count.
+template <typename T>
+struct Share {
+    T g, at_class, elsewhere;
+    bool is_class;
+
+    __device__ Share(const Array<const T, 1>& gy, double total, long long t, int position, int c,
+                     int C, const Array<const T, 1>& weight, long long ignore_index, T smoothing) {
+        const bool kept = t != ignore_index && 0 <= t && t < C;
+        const T w = kept && weight.data ? weight(static_cast<int>(t)) : T(1);
+        g = kept ? gy(gy.shape[0] == 1 ? 0 : position) / static_cast<T>(total) : T(0);
+        at_class = (T(1) - smoothing) * w;
+        elsewhere = smoothing / T(C);
+        is_class = t == c;
+    }
+    __device__ T taken(T w) const { return (is_class ? at_class : T(0)) + elsewhere * w; }
+};
+
+// gx = the gradient of nll_loss with respect to x. gy has one number, or one per position (N S);
+// total: what the mean was divided by, one number.
 // launch: block 256, grid-stride over gx.size
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) nll_loss_grad(
+    Array<const T, 1> gy, Array<const double, 1> total, Array<const long long, 2> target,
+    Array<const T, 1> weight, Array<E, 3> gx, long long ignore_index, T smoothing) {
+    const auto [N, C, S] = gx.shape;
+    for (auto [n, c, s] : grid_range(N, C, S)) {
+        const Share<T> share(
+            gy, total(0), target(n, s), n * S + s, c, C, weight, ignore_index, smoothing);
+        gx(n, c, s) = -share.g * share.taken(weight.data ? weight(c) : T(1));
+    }
+}
+
+// gx = the gradient of cross-entropy, which is nll_loss of scores = log_softmax(x), with respect to
+// x: that of the scores, less e^scores times its sum over the classes.
+// launch: block 256, grid-stride over gx.size
+template <typename E, typename T = Real<E>>
+__global__ void __launch_bounds__(256) cross_entropy_grad(
     Array<const T, 1> gy, Array<const double, 1> total, Array<const long long, 2> target,
     Array<const T, 1> weight, Array<const E, 3> scores, Array<E, 3> gx, long long ignore_index,
     T smoothing) {
@@ -194,14 +226,10 @@ __global__ void __launch_bounds__(256) nll_loss_grad(
             sum += weight(c);
     }
     for (auto [n, c, s] : grid_range(N, C, S)) {
-        const long long t = target(n, s);
-        const bool kept = t != ignore_index && 0 <= t && t < C;
-        const T g = gy(gy.shape[0] == 1 ? 0 : n * S + s) / static_cast<T>(total(0));
-        const T w = !weight.data ? T(1) : (kept ? weight(static_cast<int>(t)) : T(0));
-        const T at_class = (T(1) - smoothing) * w, elsewhere = smoothing / T(C);
-        T slope = (c == t ? at_class : T(0)) + elsewhere * (weight.data ? weight(c) : T(1));
-        if (scores.data)
-            slope -= exp(scores(n, c, s)) * (at_class + elsewhere * sum);
-        gx(n, c, s) = kept ? -g * slope : T(0);
+        const Share<T> share(
+            gy, total(0), target(n, s), n * S + s, c, C, weight, ignore_index, smoothing);
+        const T all = share.at_class + share.elsewhere * sum;
+        const T taken = share.taken(weight.data ? weight(c) : T(1));
+        gx(n, c, s) = share.g * (exp(scores(n, c, s)) * all - taken);
     }
 }

@@ -116,7 +116,7 @@ __device__ void filter(const Array<const E, 4>& weight, const Array<T, 3>& u, in
 // turned by 180 degrees, as the gradient of the input needs them.
 //
 // weight (F, C, 3, 3), or (C, F, 3, 3) if turned. u: ((tile + 2)^2, F, C), of floats for Half too.
-// launch: block 128, grid ceil(u.shape[1] * u.shape[2] / 128)
+// launch: block 128, grid-stride over u.shape[1] * u.shape[2]
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128) filters(
     Array<const E, 4> weight, Array<T, 3> u, int tile, int turned) {
@@ -151,7 +151,7 @@ __device__ void data_of(const Array<const E, 4>& x, const Array<T, 3>& v, int n,
 // columns of x from th tile - PH and tw tile - PW, zeros outside.
 //
 // x (N, C, H, W), v ((tile + 2)^2, C, N TH TW), of floats for Half too; TH and TW tiles cover y.
-// launch: block 128, grid ceil(v.shape[1] * v.shape[2] / 128)
+// launch: block 128, grid-stride over v.shape[1] * v.shape[2]
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128) data(
     Array<const E, 4> x, Array<T, 3> v, int PH, int PW, int tile) {
@@ -188,7 +188,7 @@ __device__ void result_of(const Array<const T, 3>& m, const Array<E, 4>& y, T st
 
 // y[n, f] = bias[f] + A^T m A, and max(y, 0) if relu; m ((tile + 2)^2, F, N TH TW), bias (F) or null,
 // y (N, F, OH, OW).
-// launch: block 128, grid ceil(m.shape[1] * m.shape[2] / 128)
+// launch: block 128, grid-stride over m.shape[1] * m.shape[2]
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(128) result(
     Array<const T, 3> m, Array<const E, 1> bias, Array<E, 4> y, int tile, int relu) {
