@@ -54,7 +54,9 @@ template <typename F>
 __device__ void for_each_sum(const Sums (&sum)[2][2], F write) {
     alignas(32) __shared__ float square[4][16][16 + 4];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll  // fragments are registers: their indices must be known
     for (int i = 0; i < 2; i++)
+#pragma unroll
         for (int j = 0; j < 2; j++) {
             nvcuda::wmma::store_matrix_sync(
                 &square[warp][0][0], sum[i][j], 16 + 4, nvcuda::wmma::mem_row_major);
