@@ -72,7 +72,7 @@ def test_pytorch(
     logits = torch.tensor(x, dtype=torch.float64, requires_grad=True)
     scores = torch.log_softmax(logits, 1)
     p = scores.detach().numpy().astype(dtype)
-    to = {
+    to: dict[str, Any] = {
         "target": torch.from_numpy(target),
         "weight": None if weight is None else torch.from_numpy(weight).double(),
         "label_smoothing": smoothing,
@@ -90,6 +90,10 @@ def test_pytorch(
     np.testing.assert_allclose(ours, 0.5 * gx.numpy(), **close)
     # With a gradient for each position, and of log-probabilities.
     gy = np.random.default_rng(seed).standard_normal(target.shape).astype(dtype)
+    of_class = torch.nn.functional.nll_loss(scores, to["target"], to["weight"], reduction="none")
+    w = torch.ones(shape[1]) if weight is None else to["weight"]
+    of_all = torch.where(to["target"] != IGNORED, -(w[:, None] * scores).mean(1), 0.0)
+    each = (1 - smoothing) * of_class + smoothing * of_all
     (gx,) = torch.autograd.grad(each, scores, torch.from_numpy(gy).double())
     ours = _grad(gy.ravel(), np.ones(1), target, weight, None, x, smoothing, **how)
     np.testing.assert_allclose(ours, gx, **close)
