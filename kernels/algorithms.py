@@ -133,11 +133,10 @@ def choose(problem: Problem, algorithm: str = "auto") -> Chosen:
 @functools.lru_cache(maxsize=4096)
 def _choose(problem: Problem, algorithm: str, cpu: str, threads: int) -> Chosen:
     names = can(problem)
-    if cpu == "numpy" and names != ["direct"]:
+    if algorithm in names:
+        row, why = next(row for row in TABLE if row.algorithm == algorithm), "asked for"
+    elif cpu == "numpy" and names != ["direct"]:
         row, why = TABLE[-1], "plain NumPy: whole-array products"
-    elif algorithm in names:
-        row = next(row for row in TABLE if row.algorithm == algorithm)
-        why = "asked for"
     else:
         row = next(row for row in TABLE if row.algorithm in names and row.pays(problem))
         why = row.why

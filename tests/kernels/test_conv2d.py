@@ -270,6 +270,11 @@ def test_workspace_is_bounded(algorithm: str) -> None:
     assert conv2d.workspace_bytes((1, 8, 9, 9), (8, 1, 3, 3), np.float32, groups=8) == 0
 
 
+# Which of them pays is the compiler's affair.
+compiled = pytest.mark.skipif("numba" not in BACKENDS, reason="plain NumPy: always im2col")
+
+
+@compiled
 def test_an_algorithm_that_cannot_leaves_the_layer_to_the_table() -> None:
     problem = conv2d.problem_of("forward", (1, 4, 9, 9), (4, 4, 3, 3), np.float32, stride=2)
     assert algorithms.choose(problem, "pointwise").algorithm == "implicit_gemm"
@@ -277,6 +282,7 @@ def test_an_algorithm_that_cannot_leaves_the_layer_to_the_table() -> None:
         algorithms.choose(problem, "fft")
 
 
+@compiled
 def test_the_wanted_algorithm_is_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = conv2d.problem_of("forward", (1, 4, 9, 9), (4, 4, 1, 1), np.float32)
     assert algorithms.choose(problem).algorithm == "pointwise"
