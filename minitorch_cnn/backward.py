@@ -76,7 +76,7 @@ def run_backward(
         plan = _Plan(_targets(inputs, accumulate), roots)
     pending = _Pending()
     for i, (root, gradient) in enumerate(zip(roots, gradients, strict=True)):
-        pending.send(root.grad_fn or root, _root_gradient(i, root, gradient), fresh=True)
+        pending.send(root.grad_fn or root, _root_gradient(i, root, gradient), fresh=False)
 
     # Gradients overflow and divide by zero as silently as PyTorch's.
     with no_grad(), np.errstate(all="ignore"):
@@ -204,7 +204,8 @@ def _root_gradient(i: int, root: Tensor, gradient: Tensor | None) -> Array:
             f"Mismatch in shape: grad_output[{i}] has a shape of {list(gradient.shape)} and"
             f" output[{i}] has a shape of {list(root.shape)}."
         )
-    return gradient.array.astype(root.array.dtype)
+    # A leaf keeps what it is given; other nodes only read it.
+    return gradient.array.astype(root.array.dtype, copy=root.is_leaf).view()
 
 
 def _second_time(what: str) -> str:
