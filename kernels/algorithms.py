@@ -78,7 +78,11 @@ def _wide_3x3(p: Problem) -> bool:
 
 
 def _fits_in_memory(p: Problem) -> bool:
-    """Whether the bands of rows that implicit_gemm copies stay small."""
+    """Whether what implicit_gemm copies stays small: bands of rows, and images of few channels."""
+    few = p.weight_shape[1] % 8 != 0
+    image = math.prod(p.x_shape[1:]) * p.itemsize
+    if few and p.direction == "grad_weight" and image > LARGEST_BAND:
+        return False
     wide = max(p.x_shape[3], p.size[1] * p.stride[1]) + p.weight_shape[3] * p.dilation[1]
     tall = p.weight_shape[2] * p.dilation[0] + p.stride[0]
     return wide * tall * max(p.weight_shape[:2]) * p.itemsize <= LARGEST_BAND

@@ -647,14 +647,22 @@ def grad_weight(
     groups = x.shape[1] // C
     outputs, images = gy.reshape(-1, F // groups, *size), x.reshape(-1, C, *x.shape[2:])
     down, right = shifts[0][th], shifts[1][tw]
+    edges = [(0, 0), (0, 0)]
+    some = len(images)
     if C % ROWS and any(padding):
-        around = [
+        edges = [
             (max(0, -int(s[0])), max(0, (o - 1) * t + int(s[-1]) + 1 - n))
             for s, o, t, n in zip((down, right), size, stride, x.shape[2:])
         ]
-        images = np.pad(images, ((0, 0), (0, 0), *around))
-        down, right = down + around[0][0], right + around[1][0]
-    sums, cuts = sum_of_products(outputs, images, stride, down, right, groups)
+        some = max(1, CHUNK // (x.nbytes // len(x))) * groups  # images with zeros around, at a time
+    sums = None
+    for n in range(0, len(images), some):
+        part = images[n : n + some]
+        if some < len(images) or edges[0] != (0, 0) or edges[1] != (0, 0):
+            part = np.pad(part, ((0, 0), (0, 0), *edges))
+        places = down + edges[0][0], right + edges[1][0]
+        more, cuts = sum_of_products(outputs[n : n + some], part, stride, *places, groups)
+        sums = more if sums is None else sums + more
     unpack_sums(sums, gw, groups, th, tw, cuts)
 
 
