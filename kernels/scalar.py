@@ -225,7 +225,6 @@ def normal_cdf(x: Any) -> Any:
 
 @number
 def normal_pdf(x: Any) -> Any:
-    """The standard normal density: e^(-x^2 / 2) / sqrt(2 pi); shares its exp with the cdf's."""
+    """The standard normal density: e^(-x^2 / 2) / sqrt(2 pi)."""
     T = type(x)
-    z = abs(x) * T(SQRT_HALF)
-    return exp(-(z * z)) * T(ONE_OVER_SQRT_2PI)
+    return exp(T(-0.5) * x * x) * T(ONE_OVER_SQRT_2PI)
