@@ -38,7 +38,8 @@ def _largest(row: Array, scratch: Array) -> Any:
     """
     if row.size >= 2 * BLOCK:
         folded = scratch[:BLOCK]
-        folded[:] = row[:BLOCK]
+        for i in range(BLOCK):
+            folded[i] = row[i]
         for start in range(BLOCK, row.size, BLOCK):
             _keep_larger(row[start : min(start + BLOCK, row.size)], folded)
         row = folded
@@ -51,7 +52,7 @@ def _largest(row: Array, scratch: Array) -> Any:
         d = max(d, row[i + 3])
     for i in range(whole, row.size):
         a = max(a, row[i])
-    return max(a, b, c, d)
+    return max(max(a, b), max(c, d))
 
 
 @inline
