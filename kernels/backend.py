@@ -84,9 +84,16 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") 
     """
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     if not isinstance(like, np.ndarray):
-        return array_module(like).empty(shape, dtype)
+        return _on_gpu(array_module(like).empty, shape, dtype)
     check_memory(shape, dtype, op)
     return memory.empty(shape, dtype)
+
+
+def _on_gpu(make: Callable[..., Array], *args: Any) -> Array:
+    try:
+        return make(*args)
+    except MemoryError as error:  # CuPy's own, of no use to who catches ours
+        raise OutOfMemoryError(f"CUDA out of memory. {error}") from error
 
 
 def check_memory(shape: Sequence[int], dtype: Any, op: str = "") -> None:

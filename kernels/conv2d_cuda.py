@@ -1,8 +1,8 @@
 """Convolution on a GPU: which kernels of conv2d.cu and depthwise.cu run, and on how many slices.
 
 The same functions as in ``conv2d.py``, which sends arrays on a GPU here. There are no columns in
-memory and so no workspace, but for ``grad_weight``'s partial sums. Integers, which nobody times,
-take the naive kernels.
+memory and so no workspace, but for ``grad_weight``'s partial sums. float16 is stored as it is and
+computed in float32. Integers, which nobody times, take the naive kernels.
 """
 
 from __future__ import annotations
@@ -30,10 +30,6 @@ def forward(
     groups: int = 1, bias: Array | None = None,
 ) -> Array:  # fmt: skip
     """:func:`conv2d.forward` of arrays on a GPU."""
-    if x.dtype == np.float16:
-        wide = None if bias is None else bias.astype(np.float32)
-        args = x.astype(np.float32), weight.astype(np.float32), stride, padding, dilation, groups
-        return forward(*args, wide).astype(np.float16)
     N, _, H, W = x.shape
     F, CG, KH, KW = weight.shape
     size = (
@@ -55,10 +51,6 @@ def grad_input(
     dilation: Pair = ONE, groups: int = 1,
 ) -> Array:  # fmt: skip
     """:func:`conv2d.grad_input` of arrays on a GPU."""
-    if gy.dtype == np.float16:
-        wide = gy.astype(np.float32), weight.astype(np.float32)
-        gx = grad_input(*wide, x_shape, stride, padding, dilation, groups)
-        return gx.astype(np.float16)
     gx = empty(x_shape, gy, op="grad_input of conv2d")
     if gx.size == 0 or gy.size == 0:
         gx[...] = 0
@@ -73,10 +65,6 @@ def grad_weight(
     dilation: Pair = ONE, groups: int = 1,
 ) -> Array:  # fmt: skip
     """:func:`conv2d.grad_weight` of arrays on a GPU."""
-    if x.dtype == np.float16:
-        wide = gy.astype(np.float32), x.astype(np.float32)
-        gw = grad_weight(*wide, weight_shape, stride, padding, dilation, groups)
-        return gw.astype(np.float16)
     gw = empty(weight_shape, x)
     if gw.size == 0 or gy.size == 0:
         gw[...] = 0
@@ -87,9 +75,12 @@ def grad_weight(
         _run("grad_weight", x, weight_shape[1], groups, gy, x, gw, *settings)
         return gw
     S = slices(gy.shape, weight_shape, groups, x.dtype)
-    partial = gw[None] if S == 1 else empty((S, *weight_shape), x, op="grad_weight of conv2d")
+    sums = np.promote_types(x.dtype, np.float32)  # of halves, as floats
+    partial = gw[None]
+    if S > 1 or sums != x.dtype:
+        partial = empty((S, *weight_shape), x, sums, op="grad_weight of conv2d")
     launch("conv2d", "grad_weight", gy, x, partial, *settings, groups)
-    if S > 1:
+    if partial.dtype != gw.dtype or S > 1:
         launch("conv2d", "add_slices", partial, gw)
     return gw
 
@@ -97,12 +88,8 @@ def grad_weight(
 def unfold(
     x: Array, col: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:
-    """:func:`im2col.unfold` into col (N, C KH KW, OH, OW); bools and float16 as they are."""
-    if x.dtype == np.float16:
-        wide = col.astype(np.float32)
-        unfold(x.astype(np.float32), wide, kernel, stride, padding, dilation)
-        col[...] = wide
-    elif col.size:
+    """:func:`im2col.unfold` into col (N, C KH KW, OH, OW)."""
+    if col.size:
         launch("im2col", "im2col", contiguous(x), col, *kernel, *stride, *padding, *dilation)
 
 

@@ -66,26 +66,6 @@ def tiles(columns: int, itemsize: int) -> list[int]:
     return result
 
 
-# Sums and extents as loops: what looks like whole-array NumPy in a kernel, Numba turns into loops
-# for all threads, of which each costs seconds to compile.
-@inline
-def _columns(cuts: Array, tiles: int, h: int) -> int:
-    """Columns of the first tiles."""
-    total = 0
-    for i in range(tiles):
-        total += cuts[i]
-    return total * h
-
-
-@inline
-def _extent(shifts: Array) -> tuple[int, int]:
-    """The least and the largest of them."""
-    low, high = shifts[0], shifts[0]
-    for i in range(1, shifts.size):
-        low, high = min(low, shifts[i]), max(high, shifts[i])
-    return low, high
-
-
 @inline
 def add_tile(
     halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
@@ -162,13 +142,13 @@ def pack_weights(
         M, C, m_step, c_step = CG, F // G, taps, CG * taps
     h = HALF // weight.itemsize
     wf = weight.reshape(weight.size)
-    columns = _columns(cuts, cuts.size, h)
+    columns = cuts.sum() * h
     TH, TW = th.size, tw.size
     K = TH * TW * C
     blocks = (C + 15) // 16
     for task in prange(G * cuts.size * blocks):
         g, tile, c0 = task // (cuts.size * blocks), task // blocks % cuts.size, task % blocks * 16
-        left = _columns(cuts, tile, h)
+        left = cuts[:tile].sum() * h
         width = cuts[tile] * h
         to = (g * columns + left) * K
         some = min(width, M - left)
@@ -225,11 +205,11 @@ def correlate(
     I, R = panel
     G = bias.size // M
     K = KH * KW * C
-    (top, bottom), (left, last) = _extent(down), _extent(right)
-    HP = (R - 1) * SH + bottom - top + 1
-    WP = (OW - 1) * SW + last - left + 1
+    top, left = down.min(), right.min()
+    HP = (R - 1) * SH + down.max() - top + 1
+    WP = (OW - 1) * SW + right.max() - left + 1
     h = HALF // x.itemsize
-    columns = _columns(cuts, cuts.size, h)
+    columns = cuts.sum() * h
     bands = (OH + R - 1) // R
     # The rows of a tile are the same pixel of several images: all of them see the same taps.
     alike = I % ROWS == 0
@@ -259,8 +239,7 @@ def correlate(
                     places[j] = (oh * SH * WP + ow * SW) * I + i
                     goals[j] = goal + i * M * YH * YW if i < images else -1
                     j += 1
-        for j in range(pixels, blocks * ROWS):
-            places[j], goals[j] = places[pixels - 1], -1
+        places[pixels:], goals[pixels:] = places[pixels - 1], -1
         acc = np.empty(BLOCKS * ROWS * 6 * h, x.dtype)
         g, column = n0 % G, 0
         for cut in cuts:
@@ -453,7 +432,7 @@ def pack_pixels(
     h0 <= oh < h1; beyond the last m anything. gy: (N G, M, OH, OW), b: flat."""
     M, OH, OW = gy.shape[1:]
     h = HALF // gy.itemsize
-    columns = _columns(cuts, cuts.size, h)
+    columns = cuts.sum() * h
     run = (h1 - h0) * OW  # pixels of one image
     pixels = (n1 - n0) * run
     gyf = gy.reshape(gy.size)
@@ -463,7 +442,7 @@ def pack_pixels(
     for task in prange(G * T * (n1 - n0) * parts):
         g, tile = task // (T * (n1 - n0) * parts), task // ((n1 - n0) * parts) % T
         n, first = task // parts % (n1 - n0), task % parts * some
-        left = _columns(cuts, tile, h)
+        left = cuts[:tile].sum() * h
         width = cuts[tile] * h
         to = (g * columns + left) * pixels + ((n // I * run) * I + n % I) * width
         source = ((((n0 + n) * G + g) * M + left) * OH + h0) * OW
@@ -534,7 +513,7 @@ def sum_pixels(
     blocks = (K + ROWS - 1) // ROWS
     T = cuts.size
     h = HALF // x.itemsize
-    columns = _columns(cuts, cuts.size, h)
+    columns = cuts.sum() * h
     rows = h1 - h0
     pixels = (n1 - n0) * rows * OW
     tall = min(TALL, blocks)  # rows of tiles that use a part of b while it is in cache
@@ -549,7 +528,7 @@ def sum_pixels(
         g, tile = task // (T * down_tasks) % G, task // down_tasks % T
         first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
         last = min(first + tall, blocks)
-        left = _columns(cuts, tile, h)
+        left = cuts[:tile].sum() * h
         cut = cuts[tile]
         width = cut * h
         places = np.empty(tall * ROWS, np.int64)
@@ -610,13 +589,13 @@ def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Arra
     TH, TW = th.size, tw.size
     rows = (TH * TW * C + ROWS - 1) // ROWS * ROWS
     h = HALF // gw.itemsize
-    columns = _columns(cuts, cuts.size, h)
+    columns = cuts.sum() * h
     blocks = (C + 15) // 16
     gwf = gw.reshape(gw.size)
     T = cuts.size
     for task in prange(G * T * blocks):
         g, tile, c0 = task // (T * blocks), task // blocks % T, task % blocks * 16
-        left = _columns(cuts, tile, h)
+        left = cuts[:tile].sum() * h
         width = cuts[tile] * h
         source = (g * columns + left) * rows
         some, step = uint(min(width, M - left)), uint(C * taps)

@@ -31,7 +31,6 @@ HERE = Path(__file__).parent
 C_NAMES: dict[str, str] = {
     np.dtype(code).char: name for name, code in reversed(cuda_source.SCALARS.items())
 }
-COMPILED_TOGETHER = ("float", "double")
 
 
 @functools.cache
@@ -93,10 +92,10 @@ def cuda_kernel(path: Path, name: str, code: str | None) -> CudaKernel:
 
 @functools.cache
 def _module(path: Path, type: str, name: str | None) -> Any:
-    """Kernels of a file with T = ``type``, compiled when the first is asked for: all that take any
-    T together, or the one called ``name``."""
+    """Kernels of a file for one type, compiled when the first is asked for: those that are meant
+    for it and run on every GPU, together; or the one called ``name``."""
     kernels = _kernels(path).values()
-    chosen = [k for k in kernels if (k.name == name if name else k.templates == ("T",))]
+    chosen = [k for k in kernels if (k.name == name if name else k.types.get(type) == "")]
     return cupy().RawModule(
         code=cuda_source.inlined(path),
         options=("--std=c++17",),
@@ -119,12 +118,12 @@ class CudaKernel:
         if source.templates and not type:
             raise TypeError(f"{source.path.name}: {source.name}: no CUDA kernel has this dtype")
         arguments = [type] if source.templates else []
-        self.templates = dict(zip(source.templates, arguments))
+        self.templates = source.values(arguments)
         self.parameters = source.instantiate(arguments)
 
     @functools.cached_property
     def function(self) -> Any:
-        together = self.type in COMPILED_TOGETHER and self.source.templates == ("T",)
+        together = self.source.types.get(self.type) == ""
         module = _module(self.source.path, self.type, None if together else self.source.name)
         return module.get_function(self.expression)
 

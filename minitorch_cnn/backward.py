@@ -10,7 +10,7 @@ import numpy as np
 
 from .grad_mode import mode, no_grad
 from .kernels import large
-from .tensor import Array, Node, Tensor, as_array, is_writable, memory_of
+from .tensor import Array, Node, Tensor, as_array, is_writable, memory_of, on_device_of
 
 Target: TypeAlias = Node | Tensor  # where a gradient goes: to an op's node, or to a leaf
 
@@ -153,14 +153,15 @@ def _run(node: Node, gy: Array, ours: bool, plan: _Plan | None, pending: _Pendin
             raise RuntimeError(modified(who, version, counter[0]))
     edges = [edge for edge in node.edges if plan is None or edge[0] in plan.needed]
     edges.sort(key=_overwrites)
-    for i, (target, grad) in enumerate(edges, 1):
-        last = ours and i == len(edges)
-        g = grad(gy, True) if last and _overwrites((target, grad)) else grad(gy)
-        if g is not None:
-            g = _checked(node, target, g, gy, last)
-            fresh = _is_fresh(g, gy)
-            pending.send(target, g, fresh or last)
-            ours = ours and fresh
+    with on_device_of(gy):
+        for i, (target, grad) in enumerate(edges, 1):
+            last = ours and i == len(edges)
+            g = grad(gy, True) if last and _overwrites((target, grad)) else grad(gy)
+            if g is not None:
+                g = _checked(node, target, g, gy, last)
+                fresh = _is_fresh(g, gy)
+                pending.send(target, g, fresh or last)
+                ours = ours and fresh
 
 
 def _overwrites(edge: tuple[Target, Any]) -> bool:
@@ -192,8 +193,9 @@ def _root_gradient(i: int, root: Tensor, gradient: Tensor | None) -> Array:
                 "grad can be implicitly created only for scalar outputs; this one has shape"
                 f" {list(root.shape)}: reduce it (.sum(), .mean()) or pass gradient="
             )
-        one = root.array.copy()
-        one[...] = 1
+        with on_device_of(root.array):
+            one = root.array.copy()
+            one[...] = 1
         return one
     if not isinstance(gradient, Tensor):
         raise TypeError(
@@ -205,7 +207,8 @@ def _root_gradient(i: int, root: Tensor, gradient: Tensor | None) -> Array:
             f" output[{i}] has a shape of {list(root.shape)}."
         )
     # A leaf keeps what it is given; other nodes only read it.
-    return gradient.array.astype(root.array.dtype, copy=root.is_leaf).view()
+    with on_device_of(gradient.array):
+        return gradient.array.astype(root.array.dtype, copy=root.is_leaf).view()
 
 
 def _second_time(what: str) -> str:
@@ -285,10 +288,12 @@ def _accumulate(tensor: Tensor, g: Array) -> None:
     grad = tensor._grad
     if grad is None:
         tensor._grad = Tensor._wrap(g)
-    elif grad.array.flags.writeable:
-        grad.array += g
-        grad._counter[0] += 1
     else:
-        grad.array = grad.array + g
+        with on_device_of(g):
+            if is_writable(grad.array):
+                grad.array += g
+                grad._counter[0] += 1
+            else:
+                grad.array = grad.array + g
     for hook in list((tensor._post_hooks or {}).values()):
         hook(tensor)

@@ -7,16 +7,21 @@ needs one raises AssertionError, as there.
 
 from __future__ import annotations
 
+import collections
 import ctypes
 import functools
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+import numpy as np
+
 from . import kernels
 from .device import device as Device
+from .kernels.backend import OutOfMemoryError
 from .tensor import Array
 
 _MINIMUM_CUDA = 12000  # as cuDriverGetVersion counts: CUDA 12.0
@@ -92,6 +97,7 @@ def _gpu(device: Any = None) -> tuple[ModuleType, int]:
     if why is not None:
         raise AssertionError(f"CUDA is not available: {why}")
     cupy = _cupy()
+    _peaks.watch(cupy)
     if device is None:
         return cupy, int(cupy.cuda.runtime.getDevice())
     chosen = Device(device)
@@ -160,6 +166,57 @@ def memory_allocated(device: Any = None) -> int:
         return int(cupy.get_default_memory_pool().used_bytes())
 
 
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that were in use at once since the start or :func:`reset_peak_memory_stats`,
+    as far as this thread asked for them."""
+    if not is_available():
+        return 0
+    now, index = memory_allocated(device), _gpu(device)[1]
+    _peaks.most[index] = max(_peaks.most.get(index, 0), now)
+    return _peaks.most[index]
+
+
+def reset_peak_memory_stats(device: Any = None) -> None:
+    """Let :func:`max_memory_allocated` start from what is in use now."""
+    _, index = _gpu(device)
+    _peaks.used[index] = _peaks.most[index] = memory_allocated(device)
+
+
+class _Peaks:
+    """CuPy's pool keeps no record of its peak; a hook that it calls does. By device."""
+
+    def __init__(self) -> None:
+        self.used: dict[int, int] = {}
+        self.most: dict[int, int] = {}
+        self.watched = threading.local()
+
+    def watch(self, cupy: ModuleType) -> None:
+        """Hooks are a thread's own."""
+        if getattr(self.watched, "hook", None) is None:
+            self.watched.hook = self.hook(cupy)
+            self.watched.hook.__enter__()
+
+    def hook(self, cupy: ModuleType) -> Any:
+        peaks = self
+
+        class Hook(cupy.cuda.MemoryHook):  # type: ignore[misc, name-defined]
+            name = "minitorch_cnn"
+
+            def malloc_postprocess(self, **event: Any) -> None:
+                device = event["device_id"]
+                peaks.used[device] = peaks.used.get(device, 0) + event["mem_size"]
+                peaks.most[device] = max(peaks.most.get(device, 0), peaks.used[device])
+
+            def free_postprocess(self, **event: Any) -> None:
+                device = event["device_id"]
+                peaks.used[device] = max(0, peaks.used.get(device, 0) - event["mem_size"])
+
+        return Hook()
+
+
+_peaks = _Peaks()
+
+
 def memory_reserved(device: Any = None) -> int:
     """Bytes of GPU memory held by the pool, used or not; 0 without a GPU."""
     if not is_available():
@@ -196,11 +253,78 @@ def is_bf16_supported() -> bool:
     return False
 
 
+class device:
+    """``with cuda.device(1):`` another current GPU; None and -1 change nothing."""
+
+    def __init__(self, device: Any) -> None:
+        self.index = -1 if device in (None, -1) else _gpu(device)[1]
+
+    def __enter__(self) -> None:
+        if self.index >= 0:
+            self.before = current_device()
+            set_device(self.index)
+
+    def __exit__(self, *error: object) -> None:
+        if self.index >= 0:
+            set_device(self.before)
+
+
 def move(array: Array, target: Device) -> Array:
-    """An array on the GPU ``target``; what ``.to("cuda")`` does."""
+    """An array on the GPU ``target``; what ``.to("cuda")`` does.
+
+    From pinned memory the copy is only queued; that memory is kept until it is done.
+    """
     cupy, index = _gpu(target if target.index is not None else None)
     with cupy.cuda.Device(index):
+        if isinstance(array, np.ndarray) and is_pinned(array) and array.flags.c_contiguous:
+            stream = cupy.cuda.get_current_stream()
+            there = cupy.empty(array.shape, array.dtype)
+            there.set(array, stream)
+            _copies.keep(array, stream.record())
+            return there
         return cupy.asarray(array)
+
+
+class _Copies:
+    """Pinned memory that is being copied from: not to be used again before."""
+
+    def __init__(self) -> None:
+        self.running: collections.deque[tuple[Array, Any]] = collections.deque()
+
+    def keep(self, array: Array, event: Any) -> None:
+        self.running.append((array, event))
+        while self.running and self.running[0][1].done:
+            self.running.popleft()
+
+
+_copies = _Copies()
+
+
+def make(how: str, shape: tuple[int, ...], dtype: Any, target: Device) -> Array:
+    """``zeros``, ``ones`` or ``empty`` (by name) on a GPU; OutOfMemoryError if it has no room."""
+    cupy, index = _gpu(target if target.index is not None else None)
+    with cupy.cuda.Device(index):
+        try:
+            return getattr(cupy, how)(shape, dtype)
+        except MemoryError as error:
+            raise OutOfMemoryError(f"CUDA out of memory. {error}") from error
+
+
+def pin(array: Array) -> Array:
+    """A copy of a host array in memory that a GPU can read while the CPU goes on."""
+    _gpu()
+    pinned = importlib.import_module("cupyx").empty_pinned(array.shape, array.dtype)
+    pinned[...] = array
+    return pinned
+
+
+def is_pinned(array: Array) -> bool:
+    """Whether a host array lies in pinned memory."""
+    while array is not None:
+        if type(array).__name__ == "PinnedMemoryPointer":
+            return True
+        array = getattr(array, "base", None)
+    return False
 
 
 _MISSING = {
@@ -208,9 +332,7 @@ _MISSING = {
     "Event": "time with time.perf_counter() around torch.cuda.synchronize()",
     "stream": "work is queued on CuPy's current stream",
     "amp": "there is no automatic mixed precision",
-    "max_memory_allocated": "CuPy's memory pool keeps no record of its peak",
     "max_memory_reserved": "CuPy's memory pool keeps no record of its peak",
-    "reset_peak_memory_stats": "CuPy's memory pool keeps no record of its peak",
 }
 
 

@@ -47,7 +47,7 @@ from .size import Size
 
 __all__ = [
     "Array", "GradFn", "Node", "RemovableHandle", "Tensor", "op", "as_array", "check_history",
-    "is_writable", "memory_of", "overwriting",
+    "is_writable", "memory_of", "on_device_of", "overwriting",
     "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "is_grad_enabled",
     "is_inference_mode_enabled", "watch", "detect_anomaly",
 ]  # fmt: skip
@@ -57,7 +57,7 @@ GradFn: TypeAlias = Callable[..., Array | None]  # of gy, and perhaps more: see 
 
 
 _order = itertools.count()
-_ANYWHERE: Any = contextlib.nullcontext()
+_ANYWHERE: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
 
 
 _CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}  # an in-place result may be stored if it is no higher
@@ -456,7 +456,7 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
             arrays, settings = _on_one_device(name, there, tensors, arrays, settings)
         started = time.perf_counter() if mode.observers else 0.0
         # Overflow and division by zero give inf and NaN silently.
-        with np.errstate(all="ignore"), there.device if there is not None else _ANYWHERE:
+        with np.errstate(all="ignore"), on_device_of(there):
             result, grads = fn(*arrays, **settings)
         y, *extra = result if isinstance(result, tuple) else (result,)
         y = as_array(y)
@@ -510,6 +510,14 @@ def _is_own(base: Any) -> bool:
 def as_array(y: Any) -> Array:
     """``y`` itself, unless it is the NumPy scalar that reductions and 0-d arithmetic return."""
     return np.asarray(y) if isinstance(y, np.generic) else y
+
+
+def on_device_of(array: Any) -> contextlib.AbstractContextManager[Any]:
+    """``with`` it, CuPy works on the GPU that the array is on, whichever is the current one."""
+    if array is None or isinstance(array, np.ndarray):
+        return _ANYWHERE
+    device: contextlib.AbstractContextManager[Any] = array.device
+    return device
 
 
 def is_writable(array: Array) -> bool:

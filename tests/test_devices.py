@@ -30,7 +30,8 @@ def _forget_the_probe() -> Any:
 
 QUESTIONS = [
     "cuda.is_available()", "cuda.device_count()", "cuda.is_initialized()",
-    "cuda.memory_allocated()", "cuda.memory_reserved()", "cuda.empty_cache()",
+    "cuda.memory_allocated()", "cuda.max_memory_allocated()", "cuda.memory_reserved()",
+    "cuda.empty_cache()",
     "cuda.manual_seed(1)", "cuda.manual_seed_all(1)", "cuda.is_bf16_supported()",
     "accelerator.is_available()", "accelerator.current_accelerator()",
     "accelerator.current_accelerator(check_available=True)", "accelerator.device_count()",
@@ -88,7 +89,7 @@ def test_todays_device_idiom() -> None:
     assert bool(pinned) == cuda.is_available()
 
 
-@pytest.mark.parametrize("name", ["Stream", "Event", "amp", "nvtx", "max_memory_allocated"])
+@pytest.mark.parametrize("name", ["Stream", "Event", "amp", "nvtx", "max_memory_reserved"])
 def test_missing_features_are_named(name: str) -> None:
     with pytest.raises(AttributeError, match=name):
         getattr(cuda, name)
@@ -112,6 +113,11 @@ class FakeDriver:
         return 0
 
 
+class _Hook:
+    def __enter__(self) -> None:
+        pass
+
+
 class FakeCupy(ModuleType):
     """The few calls that cuda.py makes, for two devices of 100 bytes."""
 
@@ -123,6 +129,7 @@ class FakeCupy(ModuleType):
         self.synchronized: list[int] = []
         properties = {"name": b"Fake 1", "major": 9, "minor": 0}
         self.cuda = SimpleNamespace(
+            MemoryHook=_Hook,
             Device=self._device,
             runtime=SimpleNamespace(
                 getDevice=lambda: self.chosen,

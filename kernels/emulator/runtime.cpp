@@ -366,8 +366,7 @@ bool release_warps() {
                     }
                     memcpy(fiber.result, warp[fiber.source].value, sizeof(fiber.result));
                 }
-                // Matrices bring the lanes together, but order nothing that they wrote.
-                if (operation < MATRIX_LOAD) std::copy(clock, clock + 32, fiber.clock);
+                std::copy(clock, clock + 32, fiber.clock);
                 ++fiber.clock[other];
                 fiber.state = READY;
             }

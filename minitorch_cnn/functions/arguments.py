@@ -154,10 +154,25 @@ def finish(array: Array, device: Any = None, requires_grad: bool = False) -> Ten
     return y
 
 
+def filled(
+    how: str, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], device: Any = None
+) -> Array:
+    """NumPy's or CuPy's ``empty``, ``zeros`` or ``ones`` (``how``), where it is wanted.
+
+    OutOfMemoryError for what cannot fit into memory.
+    """
+    target = None if device is None else Device(device)
+    if target is not None and target.type == "cuda":
+        from .. import cuda
+
+        return cuda.make(how, shape, dtype, target)
+    check_memory(shape, dtype, name)
+    return getattr(np, how)(shape, dtype)
+
+
 def empty(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """``np.empty`` that refuses what cannot fit into memory."""
-    check_memory(shape, dtype, name)
-    return np.empty(shape, dtype)
+    return filled("empty", name, shape, dtype)
 
 
 def check_tensor(name: str, value: Any, what: str = "input") -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import cuda as cuda_module
 from .. import dtypes
 from ..device import device as Device
 from ..ops import basic
@@ -99,15 +100,21 @@ def _to_dtype(name: str) -> Callable[..., Tensor]:
 
 
 def is_pinned(self: Tensor) -> bool:
-    """False: host memory is never pinned here."""
-    del self
-    return False
+    """Whether its (host) memory is pinned."""
+    return cuda_module.is_pinned(self.array) if self.device.type == "cpu" else False
 
 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """Itself: only copies to a GPU would gain from pinned memory."""
+    """A copy in memory that a GPU reads by itself; without a GPU, which alone would gain, itself.
+
+    RuntimeError for a tensor on a GPU.
+    """
     del device
-    return self
+    if self.device.type != "cpu":
+        raise RuntimeError(f"cannot pin {self.dtype} on {self.device}: only CPU memory is pinned")
+    if not cuda_module.is_available() or is_pinned(self):
+        return self
+    return Tensor._wrap(cuda_module.pin(self.array))
 
 
 def get_device(self: Tensor) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..dtypes import get_default_dtype
 from ..kernels.backend import check_memory
-from ..tensor import Array, Tensor
+from ..tensor import Array, Tensor, on_device_of
 from . import arguments
 from .arguments import (
     as_int,
@@ -123,8 +123,8 @@ def zeros(
 ) -> Tensor:
     """``zeros(2, 3)`` or ``zeros((2, 3))``: filled with 0."""
     shape, wanted = _plan("zeros", size, dtype, kwargs)
-    check_memory(shape, wanted, "zeros")
-    return finish(np.zeros(shape, wanted), device, requires_grad)
+    y = arguments.filled("zeros", "zeros", shape, wanted, device)
+    return finish(y, None, requires_grad)
 
 
 def ones(
@@ -132,8 +132,8 @@ def ones(
 ) -> Tensor:
     """``ones(2, 3)`` or ``ones((2, 3))``: filled with 1."""
     shape, wanted = _plan("ones", size, dtype, kwargs)
-    check_memory(shape, wanted, "ones")
-    return finish(np.ones(shape, wanted), device, requires_grad)
+    y = arguments.filled("ones", "ones", shape, wanted, device)
+    return finish(y, None, requires_grad)
 
 
 def empty(
@@ -141,7 +141,8 @@ def empty(
 ) -> Tensor:
     """A tensor whose numbers are whatever the memory held."""
     shape, wanted = _plan("empty", size, dtype, kwargs)
-    return finish(arguments.empty("empty", shape, wanted), device, requires_grad)
+    y = arguments.filled("empty", "empty", shape, wanted, device)
+    return finish(y, None, requires_grad)
 
 
 def full(
@@ -157,9 +158,10 @@ def full(
         raise TypeError(f"full(): argument 'size' must be tuple of ints, not {type(size).__name__}")
     shape, value = as_size("full", (size,)), _number("full", fill_value)
     wanted = numpy_dtype("full", dtype, _dtype_of_number(value))
-    y = arguments.empty("full", shape, wanted)
-    y[...] = number_array(value, wanted)
-    return finish(y, device, requires_grad)
+    y = arguments.filled("empty", "full", shape, wanted, device)
+    with on_device_of(y):
+        y[...] = number_array(value, wanted)[()]
+    return finish(y, None, requires_grad)
 
 
 def eye(

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..dtypes import get_default_dtype
-from ..kernels.backend import array_module
-from ..tensor import Array, RemovableHandle, Tensor, enable_grad, no_grad
+from ..kernels.backend import array_module, place
+from ..tensor import Array, RemovableHandle, Tensor, enable_grad, no_grad, on_device_of
 
 Params: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 Group: TypeAlias = dict[str, Any]
@@ -130,7 +130,8 @@ class Optimizer:
             for group in self.param_groups:
                 for p in group["params"]:
                     if p.grad is not None:
-                        self._update(p, group)
+                        with on_device_of(p.array):
+                            self._update(p, group)
                         p._counter[0] += 1
         return loss
 
@@ -291,7 +292,7 @@ def _loaded(name: str, value: Any, p: Tensor) -> Any:
                 f"loaded optimizer state {name!r} has shape {list(value.shape)}, its parameter"
                 f" has shape {list(p.shape)}: is this the state of another model?"
             )
-        value.array = array_module(p.array).asarray(value.array, dtype=p.array.dtype)
+        value.array = place(value.array, p.array).astype(p.array.dtype, copy=False)
     return value
 
 

@@ -246,7 +246,7 @@ def _modules() -> dict[str, ModuleType]:
     for name, fn in UFUNCS.items():
         setattr(cupy, name, fn)
     for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
-                 "bool_", "dtype", "inf", "nan", "pi", "newaxis", "generic", "finfo", "iinfo",
+                 "bool_", "dtype", "generic", "finfo", "iinfo",
                  "uint64", "uint32", "uint16"):  # fmt: skip
         setattr(cupy, name, getattr(np, name))
     cupy.__dict__.update(

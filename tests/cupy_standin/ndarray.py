@@ -428,6 +428,7 @@ def _method(name: str, parameters: list[str]) -> Callable[..., Any]:
         settle(self)
         return call(fn, self, **bound)
 
+    method.__signature__ = signature  # type: ignore[attr-defined]
     return method
 
 

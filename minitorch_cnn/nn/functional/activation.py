@@ -10,6 +10,7 @@ import numpy as np
 from ...dtypes import as_numpy_dtype
 from ...functions.arguments import check_tensor
 from ...functions.promotion import to_dtype
+from ...kernels.backend import place
 from ...ops import activation as ops
 from ...random import default_generator
 from ...tensor import Tensor
@@ -65,6 +66,7 @@ def rrelu(
         return leaky_relu(input, (lower + upper) / 2, inplace)
     array = check_tensor("rrelu", input).array
     slope = default_generator.numpy.uniform(lower, upper, array.shape).astype(array.dtype)
+    slope = place(slope, array)
     factor = Tensor._wrap(np.where(array > 0, array.dtype.type(1), slope))
     return apply("rrelu", lambda x: x * factor, input, inplace)
 
@@ -223,7 +225,7 @@ def gumbel_softmax(
     del eps
     array = check_tensor("gumbel_softmax", logits).array
     noise = default_generator.numpy.gumbel(size=array.shape).astype(array.dtype)
-    soft = softmax((logits + Tensor._wrap(noise)) / tau, dim)
+    soft = softmax((logits + Tensor._wrap(place(noise, array))) / tau, dim)
     if not hard:
         return soft
     one_hot = np.zeros_like(soft.array)

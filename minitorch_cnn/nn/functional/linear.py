@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ...functions.arguments import as_int, check_tensor
+from ...kernels.backend import array_module
 from ...ops.linear import embedding as embedding_op
 from ...ops.linear import linear as linear_op
-from ...tensor import Tensor
+from ...tensor import Tensor, on_device_of
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -65,7 +66,9 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         )
     if classes < 0:
         raise RuntimeError("num_classes should be positive")
-    return Tensor._wrap((array[..., None] == np.arange(classes)).astype(np.int64))
+    with on_device_of(array):
+        every = array_module(array).arange(classes)
+        return Tensor._wrap((array[..., None] == every).astype(np.int64))
 
 
 def normalize(

@@ -35,7 +35,7 @@ def nll_loss(
     x, y = check_tensor("nll_loss", input), check_tensor("nll_loss", target, "target")
     w = _check_classes("nll_loss", x, y, weight)
     return ops.nll_loss(
-        x, target=y.array, weight=w, ignore_index=ignore_index, reduction=reduction
+        x, target=y, weight=w, ignore_index=ignore_index, reduction=reduction
     )
 
 
@@ -78,7 +78,7 @@ def _check_classes(name: str, x: Tensor, y: Tensor, weight: Tensor | None) -> An
             f"{name}: expected scalar type {dtype_name(x.array.dtype)} but found"
             f" {dtype_name(weight.array.dtype)} (the class weights)"
         )
-    return weight.array
+    return weight
 
 
 def cross_entropy(
@@ -121,13 +121,13 @@ def cross_entropy(
                 f"cross_entropy: weight tensor should be defined either for all {classes} classes"
                 f" or no classes but got weight tensor of shape: {list(weight.shape)}"
             )
-        w = None if weight is None else weight.array
+        w = weight
         return ops.cross_entropy_probabilities(
             x, y, weight=w, reduction=reduction, label_smoothing=label_smoothing
         )
     w = _check_classes("cross_entropy", x, y, weight)
     return ops.cross_entropy(
-        x, target=y.array, weight=w, ignore_index=ignore_index, reduction=reduction,
+        x, target=y, weight=w, ignore_index=ignore_index, reduction=reduction,
         label_smoothing=label_smoothing,
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...functions.arguments import check_tensor
+from ...kernels.backend import array_module
 from ...tensor import Tensor
 from .._reduction import chosen, reduced
 from .activation import logsigmoid, softplus
@@ -124,9 +125,9 @@ def multi_margin_loss(
             f"multi_margin_loss: inconsistent sizes {list(input.shape)} and {list(target.shape)}"
         )
     N, C = x.shape
-    rows = np.arange(N)
+    rows = array_module(x.array).arange(N)
     picked = x.gather(1, y.unsqueeze(1))
-    others = np.ones((N, C), x.array.dtype)
+    others = array_module(x.array).ones((N, C), x.array.dtype)
     others[rows, y.array] = 0
     loss = (margin - picked + x).clamp_min(0) ** p * Tensor._wrap(others)
     if weight is not None:
@@ -224,7 +225,7 @@ def gaussian_nll_loss(
     The clamp of ``var`` has no gradient of its own.
     """
     if isinstance(var, (int, float)):
-        var = Tensor._wrap(np.full(input.shape, var, input.array.dtype))
+        var = Tensor._wrap(array_module(input.array).full(input.shape, var, input.array.dtype))
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...functions.arguments import finish, numpy_dtype
-from ...tensor import Tensor
+from ...tensor import Tensor, on_device_of
 from .. import functional as F
 from .. import init
 from .module import Module
@@ -106,7 +106,8 @@ class _BatchNorm(_NormBase):
         if self.training and self.track_running_stats:
             seen = self.num_batches_tracked
             if seen is not None:
-                seen.array += 1
+                with on_device_of(seen.array):
+                    seen.array += 1
                 if self.momentum is None:  # the plain mean of all batches so far
                     momentum = 1 / float(seen.array)
         keeps = not self.training or self.track_running_stats

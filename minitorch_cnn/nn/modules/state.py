@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...tensor import RemovableHandle, Tensor
+from ...tensor import RemovableHandle, Tensor, on_device_of
 from ..parameter import Parameter, UninitializedBuffer, UninitializedParameter, is_lazy
 from .registry import Registry
 
@@ -311,7 +311,8 @@ def _as_tensor(value: Any) -> Tensor:
 def _copy_into(tensor: Tensor, value: Tensor) -> None:
     if value.device != tensor.device:
         value = value.to(tensor.device)
-    with np.errstate(all="ignore"):  # a cast to a narrower dtype may overflow to infinity
+    # A cast to a narrower dtype may overflow to infinity.
+    with np.errstate(all="ignore"), on_device_of(tensor.array):
         tensor.array[...] = value.array
     tensor._counter[0] += 1
 

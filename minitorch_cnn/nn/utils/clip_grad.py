@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...tensor import Tensor
+from ...kernels.backend import place
+from ...tensor import Tensor, on_device_of
 
 Tensors = Tensor | Iterable[Tensor]
 
@@ -21,14 +22,15 @@ def _gradients(parameters: Tensors) -> list[Tensor]:
 
 
 def _norm(array: Any, p: float) -> float:
-    flat = np.abs(np.asarray(array, np.float64)).ravel()
-    if not flat.size:
-        return 0.0
-    if p == math.inf:
-        return float(flat.max())
-    if p == 2:
-        return math.sqrt(float(np.square(flat).sum()))
-    return float((flat**p).sum() ** (1 / p))
+    with on_device_of(array):
+        flat = np.abs(array.astype(np.float64)).ravel()
+        if not flat.size:
+            return 0.0
+        if p == math.inf:
+            return float(flat.max())
+        if p == 2:
+            return math.sqrt(float(np.square(flat).sum()))
+        return float((flat**p).sum() ** (1 / p))
 
 
 def get_total_norm(
@@ -43,14 +45,15 @@ def get_total_norm(
     if not arrays:
         return Tensor._wrap(np.zeros((), np.float32))
     p = float(norm_type)
-    total = _norm([_norm(a, p) for a in arrays], p)
+    total = _norm(np.array([_norm(a, p) for a in arrays]), p)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite, so it"
             " cannot be clipped. To disable this error and scale the gradients by the non-finite"
             " norm anyway, set `error_if_nonfinite=False`"
         )
-    return Tensor._wrap(np.asarray(total, arrays[0].dtype))
+    with on_device_of(arrays[0]):
+        return Tensor._wrap(place(np.asarray(total, arrays[0].dtype), arrays[0]))
 
 
 def clip_grad_norm_(
@@ -70,7 +73,8 @@ def clip_grad_norm_(
     scale = min(float(max_norm) / (float(total.array) + 1e-6), 1.0)
     if scale != 1.0:  # also for NaN, which spreads as in PyTorch
         for g in gradients:
-            g.array *= g.array.dtype.type(scale)
+            with on_device_of(g.array):
+                g.array *= g.array.dtype.type(scale)
             g._counter[0] += 1
     return total
 
@@ -93,5 +97,6 @@ def clip_grad_value_(
     del foreach
     limit = float(clip_value)
     for g in _gradients(parameters):
-        np.clip(g.array, -limit, limit, out=g.array)
+        with on_device_of(g.array):
+            np.clip(g.array, -limit, limit, out=g.array)
         g._counter[0] += 1

@@ -51,6 +51,17 @@ def collate(batch: Sequence[Any], *, collate_fn_map: CollateMap | None = None) -
     raise TypeError(_unknown(type(elem)) + hint)
 
 
+def pinned(data: Any) -> Any:
+    """The tensors in a batch in pinned memory; what has a ``pin_memory`` method is asked."""
+    if hasattr(data, "pin_memory"):
+        return data.pin_memory()
+    if isinstance(data, Mapping):
+        return _like_mapping(data, {key: pinned(value) for key, value in data.items()})
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _like_sequence(data, [pinned(value) for value in data])
+    return data
+
+
 def default_convert(data: Any) -> Any:
     """NumPy arrays and scalars inside ``data`` as tensors; everything else as it is.
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
 from ...random import Generator, use_generator
-from ._collate import default_collate, default_convert
+from ._collate import default_collate, default_convert, pinned
 from ._workers import WorkerInfo, Workers, get_worker_info
 from .dataset import Dataset, IterableDataset, batch_getter, length
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, draw_seed
@@ -38,8 +38,11 @@ class DataLoader(Generic[T_co]):
     use. Python's ``random`` and ``np.random`` are shared by all threads; avoid them in datasets.
     An IterableDataset is one stream, so one thread reads it, as worker 0 of 1.
 
-    ``pin_memory``, ``pin_memory_device``, ``multiprocessing_context`` and ``in_order`` are
-    accepted and change nothing: there are no processes, and batches always come in order.
+    ``pin_memory=True`` puts batches into memory that a GPU reads by itself (where there is one):
+    ``x.to("cuda", non_blocking=True)`` then only queues the copy, and with workers the next batches
+    are ready in pinned memory while the GPU computes. ``pin_memory_device``,
+    ``multiprocessing_context`` and ``in_order`` are accepted and change nothing: there are no
+    processes, and batches always come in order.
 
     Errors: ValueError for contradicting arguments; RuntimeError after ``timeout``; whatever a
     dataset raises reaches the consumer at that batch, with the worker's traceback.
@@ -186,6 +189,7 @@ class _Fetcher:
     def __init__(self, loader: DataLoader[Any], seed: int) -> None:
         self.dataset = loader.dataset
         self.collate_fn = loader.collate_fn
+        self.pin_memory = loader.pin_memory
         self.batched = loader.batch_sampler is not None
         self.drop_last = loader.drop_last
         self.seed = seed
@@ -199,7 +203,8 @@ class _Fetcher:
                 samples = batch_getter(self.dataset)(index)
             else:
                 samples = self.dataset[index]
-            return self.collate_fn(samples)
+            batch = self.collate_fn(samples)
+            return pinned(batch) if self.pin_memory else batch
 
     def _next_samples(self, index: Any) -> Any:
         """The next sample or batch of a stream; StopIteration after its last."""
