@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minitorch_cnn.tools.machine import processor
+from minitorch_cnn.kernels.backend import processor
 
 __all__ = ["processor", "replace"]
 

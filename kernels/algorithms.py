@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from . import backend
+from . import autotune, backend
 from .geometry import Pair
 
 
@@ -127,11 +127,20 @@ def can(problem: Problem) -> list[str]:
 
 def choose(problem: Problem, algorithm: str = "auto") -> Chosen:
     """The algorithm for a problem: the one asked for, if it can, else that of the table."""
+    if autotuned(algorithm) and (times := autotune.known(problem)):
+        chosen = choose(problem, next(iter(times)))
+        told = ", ".join(f"{name} {ms:.3g} ms" for name, ms in times.items())
+        return chosen._replace(why=f"measured: {told}")
     if algorithm == "auto":
         algorithm = get()
     elif algorithm not in NAMES:
         raise ValueError(f"conv2d: algorithm={algorithm!r}: choose one of {', '.join(NAMES)}")
     return _choose(problem, algorithm, backend.cpu_backend, backend.get_num_threads())
+
+
+def autotuned(algorithm: str) -> bool:
+    """Whether, with this wish, the clock chooses."""
+    return algorithm == "auto" and autotune.wanted() and get() == "auto"
 
 
 @functools.lru_cache(maxsize=4096)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import platform
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -136,6 +137,18 @@ def available_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         return os.cpu_count() or 1
+
+
+@functools.cache
+def processor() -> str:
+    """What the operating system calls this machine's processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def get_num_threads() -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import algorithms, conv2d_cuda
+from . import algorithms, autotune, conv2d_cuda
 from .algorithms import Problem
 from .backend import Array, contiguous, empty
 from .geometry import Pair, conv_output, pair
@@ -54,8 +54,9 @@ def forward(
     problem = Problem(
         "forward", x.shape, weight.shape, size, x.itemsize, stride, padding, dilation, groups
     )
-    run = _module(problem, algorithm)
-    run.forward(contiguous(x), contiguous(weight), bias, y, stride, padding, dilation)
+    _compute(
+        problem, algorithm, contiguous(x), contiguous(weight), bias, y, stride, padding, dilation
+    )
     return y
 
 
@@ -81,8 +82,7 @@ def grad_input(
     problem = Problem(
         "grad_input", x_shape, weight.shape, size, gy.itemsize, stride, padding, dilation, groups
     )
-    run = _module(problem, algorithm)
-    run.grad_input(contiguous(gy), contiguous(weight), gx, stride, padding, dilation)
+    _compute(problem, algorithm, contiguous(gy), contiguous(weight), gx, stride, padding, dilation)
     return gx
 
 
@@ -106,15 +106,19 @@ def grad_weight(
     problem = Problem(
         "grad_weight", x.shape, weight_shape, size, x.itemsize, stride, padding, dilation, groups
     )
-    run = _module(problem, algorithm)
-    run.grad_weight(contiguous(gy), contiguous(x), gw, stride, padding, dilation)
+    _compute(problem, algorithm, contiguous(gy), contiguous(x), gw, stride, padding, dilation)
     return gw
 
 
-def _module(problem: Problem, algorithm: str) -> Any:
-    """The module of the chosen algorithm; its three functions fill y, gx or gw."""
+def _compute(problem: Problem, algorithm: str, *args: Any) -> None:
+    """Let the chosen algorithm fill y, gx or gw; its module has one function per direction."""
+    if algorithms.autotuned(algorithm):
+        autotune.measure(
+            problem, algorithms.can(problem), lambda name: _compute(problem, name, *args)
+        )
     name = algorithms.choose(problem, algorithm).module
-    return importlib.import_module(f".{name}", __package__)
+    module = importlib.import_module(f".{name}", __package__)
+    getattr(module, problem.direction)(*args)
 
 
 def _output_size(

@@ -1,4 +1,4 @@
-"""``minitorch-cnn train | evaluate | predict | models | summary | bench | doctor``."""
+"""``minitorch-cnn train | evaluate | predict | models | summary | explain | bench | doctor``."""
 
 from __future__ import annotations
 
@@ -261,23 +261,51 @@ def summary(
     ] = False,
 ) -> None:
     """Per layer: output shape, parameters, MACs, FLOPs, bytes of activations and workspace."""
-    from .models.registry import find
     from .tools.summary import summary as summarize
-    from .tools.zoo import build_to_count
 
     given = {"num_classes": num_classes, "in_channels": in_channels, "small_input": small_input}
-    options = {name: value for name, value in given.items() if value}
-    architecture = find(model)
-    network, size = build_to_count(architecture, **options), architecture.input
-    H, W = (32, 32) if small_input else size[1:]
-    size = (in_channels or size[0], H, W)
-    if input is not None:
-        try:
-            c, h, w = (int(n) for n in input.replace("x", ",").split(","))
-        except ValueError:
-            raise typer.BadParameter(f"--input {input!r}: write C,H,W, as in 1,28,28") from None
-        size = (c, h, w)
+    network, size = _network_and_input(model, input, {k: v for k, v in given.items() if v})
     print(summarize(network, size, batch_size))
+
+
+def _network_and_input(
+    model: str, input: str | None, options: dict[str, Any]
+) -> tuple[Any, tuple[int, int, int]]:
+    """An architecture with these options, and (C, H, W): its own, or as ``input`` says."""
+    from .models.registry import find
+    from .tools.zoo import build_to_count
+
+    architecture = find(model)
+    network, (c, h, w) = build_to_count(architecture, **options), architecture.input
+    if options.get("small_input"):
+        h, w = 32, 32
+    if input is None:
+        return network, (options.get("in_channels", c), h, w)
+    try:
+        c, h, w = (int(n) for n in input.replace("x", ",").split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--input {input!r}: write C,H,W, as in 1,28,28") from None
+    return network, (c, h, w)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="an architecture, such as resnet18")],
+    input: Annotated[str | None, typer.Option(help="C,H,W (default: the model's own)")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="images per batch")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all)")] = None,
+    small_input: Annotated[
+        bool, typer.Option("--small-input", help="the stem for images of 28 or 32 pixels")
+    ] = False,
+) -> None:
+    """Which algorithm computes each convolution, forward and backward, and why."""
+    import minitorch_cnn as torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    options = {"small_input": True} if small_input else {}
+    network, size = _network_and_input(model, input, options)
+    torch.backends.conv2d.explain(network, torch.zeros(batch_size, *size))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 from .device import device as Device
+from .kernels import autotune
 from .kernels.backend import get_num_threads, set_num_threads
 
 __all__ = [
@@ -27,7 +28,10 @@ _precision = "highest"
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Remember the wish. Nothing changes: every algorithm here is deterministic."""
+    """Remember the wish: then no clock chooses algorithms (see :mod:`.backends.conv2d`).
+
+    Nothing else changes: every algorithm here is deterministic.
+    """
     global _deterministic, _warn_only
     _deterministic, _warn_only = bool(mode), bool(warn_only)
 
@@ -35,6 +39,9 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 def are_deterministic_algorithms_enabled() -> bool:
     """What :func:`use_deterministic_algorithms` was last told."""
     return _deterministic
+
+
+autotune.never_if(are_deterministic_algorithms_enabled)
 
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:

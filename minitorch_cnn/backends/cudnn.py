@@ -1,6 +1,8 @@
 """``torch.backends.cudnn``: cuDNN is not used; on a GPU the kernels are our own.
 
-The flags keep what they are set to and change nothing: results are deterministic in any case.
+``benchmark = True`` lets the clock choose the algorithm of each convolution on the CPU, unless
+``deterministic`` is set too: see :mod:`minitorch_cnn.backends.conv2d`. The other flags keep what
+they are set to and change nothing.
 """
 
 from __future__ import annotations
@@ -8,11 +10,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from ..kernels import autotune
+
 enabled: bool = True
 benchmark: bool = False
 benchmark_limit: int = 10
 deterministic: bool = False
 allow_tf32: bool = True
+
+autotune.also_if(lambda: benchmark)
+autotune.never_if(lambda: benchmark and deterministic)
 
 
 def is_available() -> bool:

@@ -99,7 +99,7 @@ def _conv(
         )
     S, D = pair(stride, "stride", name), pair(dilation, "dilation", name)
     kernel: Pair = weight.shape[2:]
-    P, extra = _padding(name, padding, kernel, S, D)
+    P, extra = find_padding(name, padding, kernel, S, D)
     G = _check_channels(name, x, weight, bias, groups)
     conv_output_size(name, (x.shape[2] + extra[0], x.shape[3] + extra[1]), kernel, S, P, D)
     H, W = x.shape[2:]
@@ -297,7 +297,7 @@ def _blocks(name: str, size: Pair, kernel: Pair, S: Pair, P: Pair, D: Pair) -> P
         ) from None
 
 
-def _padding(
+def find_padding(
     name: str, padding: Ints | str, kernel: Pair, stride: Pair, dilation: Pair
 ) -> tuple[Pair, Pair]:
     """Zeros on both sides, and the extra ones below and to the right."""

@@ -90,7 +90,8 @@ def _mnist() -> str:
 
 def environment() -> list[tuple[str, str]]:
     """The environment variables that change behaviour, as set now."""
-    names = ("MINITORCH_CNN_CPU", "MINITORCH_CNN_CACHE_DIR", "NUMBA_CACHE_DIR",
-             "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT",
-             "OMP_NUM_THREADS", "OMP_WAIT_POLICY")  # fmt: skip
+    names = ("MINITORCH_CNN_CPU", "MINITORCH_CNN_CONV2D", "MINITORCH_CNN_AUTOTUNE",
+             "MINITORCH_CNN_CACHE_DIR", "NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS",
+             "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT", "OMP_NUM_THREADS",
+             "OMP_WAIT_POLICY")  # fmt: skip
     return [(name, os.environ[name]) for name in names if name in os.environ]

@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from ..version import __version__
 def machine_facts() -> dict[str, str | int | None]:
     """Processor, cores and threads, versions."""
     return {
-        "processor": processor(),
+        "processor": backend.processor(),
         "cores": os.cpu_count(),
         "threads": backend.get_num_threads(),
         "kernels": backend.cpu_backend,
@@ -25,17 +24,6 @@ def machine_facts() -> dict[str, str | int | None]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def processor() -> str:
-    """What the operating system calls this machine's processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def stopwatch(device: str) -> tuple[Callable[[], float], str]:

@@ -76,13 +76,13 @@ class Summary:
                  "workspace"]  # fmt: skip
         cells = [
             [row.name, row.kind, " x ".join(map(str, row.output)), f"{row.parameters:,}",
-             f"{row.macs:,}", f"{row.flops:,}", _bytes(row.activation_bytes),
-             _bytes(row.workspace_bytes)]
+             f"{row.macs:,}", f"{row.flops:,}", format_bytes(row.activation_bytes),
+             format_bytes(row.workspace_bytes)]
             for row in self.rows
         ]  # fmt: skip
         cells.append(
             ["total", self.model, "", f"{self.parameters:,}", f"{self.macs:,}", f"{self.flops:,}",
-             _bytes(self.activation_bytes), _bytes(self.workspace_bytes)]
+             format_bytes(self.activation_bytes), format_bytes(self.workspace_bytes)]
         )  # fmt: skip
         return heads, cells
 
@@ -194,6 +194,22 @@ def _hooked(model: nn.Module, enter: Any, leave: Any) -> Iterator[None]:
             handle.remove()
 
 
+@contextmanager
+def named_layers(model: nn.Module) -> Iterator[Callable[[], str]]:
+    """While the model runs: a function that gives the name of the module that is running."""
+    names = {id(module): name for name, module in model.named_modules()}
+    stack: list[str] = []
+
+    def enter(module: nn.Module, args: Any) -> None:
+        stack.append(names[id(module)])
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        stack.pop()
+
+    with _hooked(model, enter, leave):
+        yield lambda: stack[-1] if stack else ""
+
+
 def _dtype_of(model: nn.Module) -> Any:
     first = next(iter(model.parameters()), None)
     return np.float32 if first is None else first.array.dtype
@@ -209,7 +225,8 @@ def _workspace(op: str, settings: Mapping[str, Any], inputs: Sequence[Any]) -> i
     return int(conv2d.workspace_bytes(x.shape, weight.shape, x.dtype, **settings))
 
 
-def _bytes(n: int) -> str:
+def format_bytes(n: int) -> str:
+    """1536 as 1.5 KiB."""
     for unit in ("B", "KiB", "MiB"):
         if n < 1024:
             return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
