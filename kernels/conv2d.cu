@@ -16,6 +16,7 @@
 #include "array.cuh"
 #include "half.cuh"
 #include "loop.cuh"
+#include "pixel.cuh"
 #include "tile.cuh"
 
 // y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of
@@ -95,19 +96,6 @@ __global__ void __launch_bounds__(256) grad_weight_naive(
                 }
         gw(f, c, kh, kw) = sum;
     }
-}
-
-// Pixel p of image n. All images' pixels stand in one row: small images fill a tile together.
-struct Pixel {
-    int n, p;
-};
-
-// The pixel `t` places after number `first`, in images of `size` pixels. Only a batch can be too
-// long for 32 bits; its division is the same for the whole block.
-__device__ inline Pixel pixel(long long first, int t, int size) {
-    const int n = static_cast<int>(first / size);
-    const int p = static_cast<int>(first - static_cast<long long>(n) * size) + t;
-    return {n + p / size, p % size};
 }
 
 // forward_naive's y, in tiles of ROWS filters and COLS pixels (see tile.cuh).

@@ -3,12 +3,12 @@
 C = A B is computed in *panels*: blocks of up to PANEL columns of B, laid out so that one row of a
 panel is one run of memory. A panel is small enough to stay in a core's cache while all rows of A
 pass over it, and it is the unit that threads share out. ``im2col`` makes the panels of a
-convolution (it *is* how B is packed); a plain matrix is packed by the same function as a 1x1
-convolution, a transposed one by ``pack_transposed``.
+convolution (it *is* how B is packed); a plain matrix is read where it lies.
 
 ``gemm`` multiplies A with each panel by itself: the panels are parts of C. ``gemm_sum`` adds the
 products with all panels up: the panels are parts of the summed axis, as for the gradient of a
-weight, which is a sum over all pixels. Both add up four rows of C at a time in ``microkernel``.
+weight, which is a sum over all pixels. Both add up ROWS rows of C at a time in
+``microkernel``.
 
 Every element of C is summed by one thread, in an order that depends on the shapes alone.
 """
@@ -30,6 +30,8 @@ DEPTH = 256  # rows of a panel used before moving on: DEPTH * PANEL numbers, a q
 TASK_ROWS = 128  # rows of C that a task computes ...
 FEW_ROWS = 32  # ... or this many, where the tasks would be few
 VECTOR = 16  # columns are padded to a multiple of this: whole vectors, of whatever width
+COLUMNS = 240  # of a panel that is read in place: whole tiles, whatever the width of a vector
+IN_PLACE = -1  # instead of the number of the first panel
 ACC = PANEL + VECTOR  # columns of a row that is being added up, whole vectors too
 SMALL = 1 << 15  # multiply-adds up to which NumPy's product is faster, and runs on one thread
 
@@ -135,6 +137,10 @@ def gemm_numpy(
     N, M, OH, OW = c.shape
     G = bias.size // M
     a = np.lib.stride_tricks.as_strided(a, (G, M, depth), [s * a.itemsize for s in a_step])
+    if first == IN_PLACE:
+        y = a[np.arange(N) % G] @ b + bias.reshape(G, M, 1)[np.arange(N) % G]
+        c[...] = y.reshape(c.shape)
+        return
     for p in range(len(b)):
         n0, n1, h0, h1, w0, w1 = panel_box(first + p, N, OH, OW, panel)
         size = (n1 - n0) * (h1 - h0) * (w1 - w0)
@@ -151,7 +157,7 @@ def gemm(
 
     a: flat memory; a[g, m, k] is at a_step . (g, m, k). b: (P, >= depth, PANEL), panels ``first``
     to ``first + P`` of the output's pixels (``panel_shape``). bias: (G M). c: (N, M, OH, OW).
-    ``first`` = -1: b is (N, depth, OH OW), not cut into panels but read where it lies.
+    ``first`` = IN_PLACE: b is (N, depth, OH OW), not cut into panels but read where it lies.
     """
     N, M, OH, OW = c.shape
     P, K, LD = b.shape
@@ -323,35 +329,20 @@ def matmul(a: Array, b: Array) -> Array:
 
 def _matmul(a: Array, b: Array, c: Array) -> None:
     """c = a @ b for stacks of matrices; a has as many as b, or one for all of them."""
-    from .im2col import im2col
-
     B, K, N = b.shape
     M = a.shape[1]
     if a.strides[1] < a.strides[2]:
         a, steps = contiguous(a.swapaxes(1, 2)), (M * K, 1, M)
     else:
         a, steps = contiguous(a), (M * K, K, 1)
-    images, out = b.reshape(B, K, 1, N), c.reshape(B, M, 1, N)
     bias = np.zeros(len(a) * M, c.dtype)
-    panel = panel_shape(B, 1, N, PANEL, len(a) == 1)
-    P = panel_count(B, 1, N, panel)
-    chunk = max(1, min(P, (1 << 20) // (K * PANEL)))
-    col = empty((chunk, K, PANEL), c)
-    for first in range(0, P, chunk):
-        part = col[: P - first]
-        im2col(images, part, first, panel, (1, 1), (1, N), (1, 1), (0, 0), (1, 1))
-        gemm(a.reshape(-1), steps, part, bias, out, K, first, panel)
+    gemm(a.reshape(-1), steps, b, bias, c.reshape(B, M, 1, N), K, IN_PLACE, (1, 1, COLUMNS))
 
 
 def _matmul_transposed(a: Array, b: Array, c: Array) -> None:
     """c = a @ b^T, as Linear has it: by c^T = b @ a^T, so that the weight b is read as it lies."""
     (M, K), N = a.shape, len(b)
-    bias = np.zeros(N, c.dtype)
-    for m in range(0, M, PANEL):
-        rows = contiguous(a[m : m + PANEL])
-        W = rounded(len(rows), VECTOR)
-        packed = empty((1, K, W), c)
-        pack_transposed(rows.reshape(1, len(rows), 1, K), packed, 0, (1, 1, K))
-        out = empty((1, N, 1, len(rows)), c)
-        gemm(b.reshape(-1), (0, K, 1), packed, bias, out, K, 0, (1, 1, len(rows)))
-        c[m : m + PANEL] = out.reshape(N, len(rows)).T
+    turned = empty((1, N, 1, M), c)
+    rows, bias = contiguous(a.T).reshape(1, K, M), np.zeros(N, c.dtype)
+    gemm(b.reshape(-1), (0, K, 1), rows, bias, turned, K, IN_PLACE, (1, 1, COLUMNS))
+    c[...] = turned.reshape(N, M).T

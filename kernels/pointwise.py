@@ -14,11 +14,10 @@ import numpy as np
 
 from . import backend, im2col_gemm, implicit_gemm
 from .backend import Array
-from .gemm import Steps, gemm
+from .gemm import COLUMNS, IN_PLACE, Steps, gemm
 from .geometry import Pair
 from .microkernel import HALF, ROWS
 
-COLUMNS = 240  # pixels of a task: whole tiles, whatever the width of a vector
 FEW = 100  # pixels of an image below which several of them are packed together
 
 
@@ -70,4 +69,4 @@ def _product(x: Array, weight: Array, a_step: Steps, bias: Array, y: Array) -> N
         im2col_gemm.product(x, a, a_step, bias, y, one, one, zero, one)
     else:
         out = y.reshape(N, -1, 1, H * W)
-        gemm(a, a_step, x.reshape(N, C, H * W), bias, out, C, -1, (1, 1, COLUMNS))
+        gemm(a, a_step, x.reshape(N, C, H * W), bias, out, C, IN_PLACE, (1, 1, COLUMNS))

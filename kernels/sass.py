@@ -17,6 +17,7 @@ from . import nvrtc
 
 # The product-and-sums that a kernel is there for, of numbers and (HMMA, DMMA) of small matrices.
 MULTIPLY_ADDS = ("FFMA", "DFMA", "HFMA2", "HMMA", "DMMA", "IMMA")
+TENSOR = ("HMMA", "DMMA", "IMMA")  # 64 multiply-adds per thread and more, in one instruction
 LOADS = ("LDG", "LDS", "LDSM")
 LOCAL = ("LDL", "STL")  # registers or arrays kept in memory
 
@@ -51,8 +52,8 @@ def mixes(cubin: bytes) -> dict[str, Mix]:
 
 def read_listing(listing: str) -> Mix:
     """One kernel. A loop is what lies between a label and a jump back to it, without the loops
-    inside. The hot one has the most multiply-adds, if they are an eighth of it or more; else it is
-    the innermost one with the most of them, and then of loads."""
+    inside. The hot one has a tensor core's instructions; or the most multiply-adds, if they are an
+    eighth of it or more; else it is the innermost one with the most of them, and then of loads."""
     opcodes: list[str] = []
     labels: dict[str, int] = {}
     loops: list[range] = []
@@ -74,7 +75,7 @@ def read_listing(listing: str) -> Mix:
         inside = {i for other in loops if _within(other, loop) for i in other}
         own = Counter(opcodes[i] for i in loop if i not in inside)
         fma = count(own, MULTIPLY_ADDS)
-        rank = fma >= own.total() / 8, not inside, fma, count(own, LOADS)
+        rank = count(own, TENSOR), fma >= own.total() / 8, not inside, fma, count(own, LOADS)
         hot = max(hot, (rank, own), key=lambda pair: pair[0])
     while opcodes and opcodes[-1] == "NOP":
         opcodes.pop()

@@ -280,7 +280,8 @@ for memory can be hidden, not how fast a kernel is. It is computed, not measured
 
 The **hot loop** is, in the machine code for {shown}, the one with the most multiply-adds (FFMA,
 DFMA, HMMA), without the loops inside it; where they are less than an eighth of it, the innermost
-one with the most of them, and then of loads. Of a loop that the compiler unrolled, it holds several
+one with the most of them, and then of loads. An HMMA is 64 multiply-adds per thread or more, and a
+few are enough. Of a loop that the compiler unrolled, it holds several
 rounds. **Local** counts loads and stores of local memory in the whole kernel. Several numbers in a
 cell are those of the architectures in this order, with a dash for one that has no instructions for
 the kernel's type; a single one holds for all.

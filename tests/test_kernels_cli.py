@@ -102,9 +102,9 @@ def test_show_on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "conv"], "did you mean conv2d or join?"),
+        (["show", "conv"], "did you mean conv2d or"),
         (["show", "conv2d", "foward"], "did you mean forward"),
-        (["show", "zzz"], "there are conv2d, depthwise"),
+        (["show", "zzz"], "there are conv2d, conv2d_wmma, depthwise"),
         (["run", "gemm", "matmull", "--emulate"], "did you mean matmul"),
         (["run", "gemm"], "add --emulate"),
         (["run", "gemm", "--emulate", "-o", "a.txt"], "write one of .png, .svg, .pdf"),

@@ -366,7 +366,8 @@ bool release_warps() {
                     }
                     memcpy(fiber.result, warp[fiber.source].value, sizeof(fiber.result));
                 }
-                std::copy(clock, clock + 32, fiber.clock);
+                // Matrices bring the lanes together, but order nothing that they wrote.
+                if (operation < MATRIX_LOAD) std::copy(clock, clock + 32, fiber.clock);
                 ++fiber.clock[other];
                 fiber.state = READY;
             }

@@ -119,3 +119,47 @@ def test_every_kernel_of_ours_says_how_it_is_launched(file: str) -> None:
             bound = cuda_source.constant(kernel, {}, kernel.launch_bounds)
             block = [cuda_source.constant(kernel, {}, part) for part in kernel.rule.block]
             assert np.prod(block) <= bound, kernel.name
+
+
+HALVES = """
+// launch: block 32, grid 1
+// types: Half, BFloat16 from sm_80
+template <typename E, typename T = Real<E>>
+__global__ void stored(Array<const E, 1> x, Array<T, 1> y, T scale) {
+    constexpr int V = 16 / sizeof(T);
+}
+
+// launch: block 32, grid 1
+template <typename E, typename T = Real<E>>
+__global__ void any(Array<E, 1> x) {}
+
+// launch: block 32, grid 1
+template <typename T>
+__global__ void plain(Array<T, 1> x) {}
+
+// launch: block 32, grid 1
+__global__ void none(Array<int, 1> x) {}
+"""
+
+
+def test_what_is_stored_and_what_is_computed_with(tmp_path: Path) -> None:
+    path = tmp_path / "x.cu"
+    path.write_text(HALVES)
+    kernel, parameters, values = cuda_source.find(path, "stored<Half>")
+    assert values == {"E": "Half", "T": "float"}
+    assert [p.dtype for p in parameters] == [np.float16, np.float32, np.float32]
+    assert cuda_source.constant(kernel, values, "V") == 4
+    _, parameters, values = cuda_source.find(path, "stored<double>")
+    assert values == {"E": "double", "T": "double"}
+    assert [p.dtype for p in parameters] == [np.float64] * 3
+    _, parameters, _ = cuda_source.find(path, "stored<BFloat16>")
+    assert parameters[0].dtype == np.uint16
+    assert {name: k.types for name, k in cuda_source.kernels(path).items()} == {
+        "stored": {"Half": "", "BFloat16": "sm_80"},
+        "any": {"float": "", "double": "", "Half": ""},
+        "plain": {"float": "", "double": ""},
+        "none": {"": ""},
+    }
+    path.write_text(HALVES.replace("T = Real<E>", "T = float"))
+    with pytest.raises(ValueError, match="only Real<E> can be a default"):
+        cuda_source.kernels(path)

@@ -118,6 +118,7 @@ __global__ void product(Array<const E, 2> a, Array<const E, 2> b, Array<float, 2
         wmma::mma_sync(sum, rows, columns, sum);
     }
     for (int i = 0; i < sum.num_elements; i++) sum.x[i] = sum.x[i] * scale + more.x[i];
+    __syncwarp();  // c was read by rows
     wmma::store_matrix_sync(c.data, sum, c.shape[1], wmma::mem_col_major);
 }
 

@@ -67,7 +67,7 @@ def mask(generator: np.random.Generator, n: int, p: float, **how: Any) -> np.nda
     return keep
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**32),
     sizes=st.lists(st.sampled_from([1, 2, 7, 8, 9, 40, 2047, 2500]), min_size=1, max_size=4),

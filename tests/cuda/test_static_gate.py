@@ -277,3 +277,22 @@ def test_the_hot_loop_of_a_listing() -> None:
     assert mix.loop == {"LDS": 1, "FFMA": 1, "UIADD3": 1, "BRA": 1}
     assert mix.kernel.total() == 10
     assert sass.count(mix.kernel, sass.LOCAL) == 1
+    # A loop around it of many instructions, of which one is a tensor core's, counts more.
+    outer = listing.replace("STL [R1], R2", "HMMA.16816.F32 R4, R8, R12, R4")
+    assert sass.read_listing(outer).loop == {"HMMA": 1, "BRA": 2}
+
+
+@pytest.mark.usefixtures("wheels", "own_cache")
+def test_a_type_that_an_old_architecture_lacks(tmp_path: Path) -> None:
+    """It is compiled for the others, and its budget has no figure there."""
+    text = SOURCE.replace("// launch", "// types: float, double from sm_90\n// launch")
+    kernels = static_gate.measure([_file(tmp_path, text)])
+    assert [list(kernel.usage) for kernel in kernels] == [
+        list(ARCHITECTURES), ["sm_90", "sm_100", "sm_120"],
+    ]  # fmt: skip
+    allowed = static_gate.budget(kernels)
+    assert allowed["kernels"]["some.cu twice<double>"]["shared"] == [None, None, 0, 0, 0]
+    assert static_gate.check(kernels, allowed) == []
+    assert "| - / - / " in static_gate.table(kernels)
+    allowed["kernels"]["some.cu twice<double>"]["registers"][2] = None
+    assert "budget is None" in static_gate.check(kernels, allowed)[0]

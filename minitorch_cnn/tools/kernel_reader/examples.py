@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import reference
+from ...kernels.winograd import matrices
 
 Array = np.ndarray[Any, Any]
 Three = tuple[int, int, int]
@@ -117,6 +118,14 @@ def _moments() -> Example:
     return _prepared({"x": x}, {"mean": mean, "var": var}, thread=(0, 0, 0))
 
 
+def _winograd_data() -> Example:
+    """Tiles of 2 x 2 pixels see 4 x 4, which overlap."""
+    x, B = _normal(1, 1, 6, 8), matrices(2)[0]
+    tiles = [x[0, 0, h : h + 4, w : w + 4] for h in (0, 2) for w in (0, 2, 4)]
+    v = np.stack([(B @ tile @ B.T).ravel() for tile in tiles], 1)[:, None].astype(np.float32)
+    return _prepared({"x": x, "PH": 0, "PW": 0, "tile": 2}, {"v": v}, block=4, rows={"v": 2})
+
+
 EXAMPLES: dict[str, dict[str, Callable[[], Example]]] = {
     "im2col": {"im2col": _im2col},
     "conv2d": {
@@ -139,4 +148,5 @@ EXAMPLES: dict[str, dict[str, Callable[[], Example]]] = {
         "log_softmax": lambda: _softmax("log_softmax"),
     },
     "norm": {"moments": _moments},
+    "winograd": {"data": _winograd_data},
 }

@@ -61,7 +61,7 @@ def files(module: str) -> list[Source]:
     known("kernel module", module, modules())
     return [
         Source(path, "", 1, path.read_text(encoding="utf-8").rstrip("\n"))
-        for path in (FOLDER / f"{module}.py", FOLDER / f"{module}.cu")
+        for path in (FOLDER / f"{_cpu_module(module)}.py", FOLDER / f"{module}.cu")
         if path.exists()
     ]
 
@@ -100,8 +100,14 @@ def known(what: str, name: str, choices: Iterable[str]) -> None:
         raise ValueError(f"no {what} is called {name!r}: {hint}")
 
 
+def _cpu_module(module: str) -> str:
+    """conv2d_wmma.cu has the kernels of conv2d.cu on tensor cores, and conv2d.py beside it."""
+    return module.removesuffix("_wmma")
+
+
 def _named(module: str, name: str) -> tuple[Source, ...]:
-    return tuple(s for s in _python(FOLDER / f"{module}.py") if s.name.lstrip("_") == name)
+    path = FOLDER / f"{_cpu_module(module)}.py"
+    return tuple(s for s in _python(path) if s.name.lstrip("_") == name)
 
 
 def _twins(module: str, name: str) -> tuple[Source, ...]:
