@@ -52,7 +52,7 @@ def _largest(row: Array, scratch: Array) -> Any:
         d = max(d, row[i + 3])
     for i in range(whole, row.size):
         a = max(a, row[i])
-    return max(max(a, b), max(c, d))
+    return max(a, b, c, d)
 
 
 @inline
