@@ -41,20 +41,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _wants_gpu(config: pytest.Config) -> bool:
+    return "gpu" in (config.getoption("-m") or "").replace("not gpu", "")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    wants_gpu = "gpu" in (config.getoption("-m") or "").replace("not gpu", "")
     available = minitorch_cnn.cuda.is_available()
-    if config.getoption("--device") == "cuda" or (wants_gpu and available):
+    if config.getoption("--device") == "cuda" or (_wants_gpu(config) and available):
         devices.choose("cuda", real=available)
 
 
 _OPT_IN = ("slow", "network", "mpi")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip slow, network and mpi tests unless the -m expression names them."""
+    """Skip slow, network and mpi tests unless the -m expression names them.
+
+    What can run on device "cuda" is what ``-m gpu`` chooses.
+    """
     chosen = config.getoption("-m") or ""
     for item in items:
+        if "device" in item.path.parts or item.path.name == "test_cases.py":
+            item.add_marker(pytest.mark.gpu)
+            if _wants_gpu(config) and devices.name() == "cpu":
+                why = minitorch_cnn.cuda.why_unavailable()
+                item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {why}"))
         for name in _OPT_IN:
             if item.get_closest_marker(name) and name not in chosen:
                 item.add_marker(pytest.mark.skip(reason=f"opt in with: pytest -m {name}"))

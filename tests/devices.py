@@ -7,6 +7,7 @@ the device and get them back keep tests the same everywhere.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ def name() -> str:
 def choose(device: str, real: bool) -> None:
     """Before anything is computed: ``real`` is a GPU, else the stand-in."""
     _chosen["device"] = device
+    if real and os.environ.get("MINITORCH_CNN_TEST_POOL") == "0":  # see benchmarks/sanitize.sh
+        importlib.import_module("cupy").cuda.set_allocator(None)
     if device == "cuda" and not real:
         from . import cupy_standin
 

@@ -176,8 +176,9 @@ def test_mixing_devices_names_both() -> None:
         a + b
     with pytest.raises(RuntimeError, match=r"same device.*cuda:0.*cpu"):
         torch.nn.Linear(3, 3)(a)
-    with pytest.raises(RuntimeError, match=r"same device.*cuda:0.*cuda:1"):
-        a + a.to("cuda:1")
+    if torch.cuda.device_count() > 1:
+        with pytest.raises(RuntimeError, match=r"same device.*cuda:0.*cuda:1"):
+            a + a.to("cuda:1")
     with pytest.raises(RuntimeError, match="indices should be either on cpu or on the same"):
         b[torch.tensor([0], device="cuda")]
 
@@ -196,6 +197,8 @@ def test_an_expanded_tensor_cannot_be_written() -> None:
 
 
 def test_the_second_gpu_works_while_the_first_is_current() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU")
     x = torch.randn(2, 3, 9, 8, device="cuda:1", requires_grad=True)
     layer = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
