@@ -66,6 +66,26 @@ def tiles(columns: int, itemsize: int) -> list[int]:
     return result
 
 
+# Sums and extents as loops: what looks like whole-array NumPy in a kernel, Numba turns into loops
+# for all threads, of which each costs seconds to compile.
+@inline
+def _columns(cuts: Array, tiles: int, h: int) -> int:
+    """Columns of the first tiles."""
+    total = 0
+    for i in range(tiles):
+        total += cuts[i]
+    return total * h
+
+
+@inline
+def _extent(shifts: Array) -> tuple[int, int]:
+    """The least and the largest of them."""
+    low, high = shifts[0], shifts[0]
+    for i in range(1, shifts.size):
+        low, high = min(low, shifts[i]), max(high, shifts[i])
+    return low, high
+
+
 @inline
 def add_tile(
     halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
@@ -142,13 +162,13 @@ def pack_weights(
         M, C, m_step, c_step = CG, F // G, taps, CG * taps
     h = HALF // weight.itemsize
     wf = weight.reshape(weight.size)
-    columns = cuts.sum() * h
+    columns = _columns(cuts, cuts.size, h)
     TH, TW = th.size, tw.size
     K = TH * TW * C
     blocks = (C + 15) // 16
     for task in prange(G * cuts.size * blocks):
         g, tile, c0 = task // (cuts.size * blocks), task // blocks % cuts.size, task % blocks * 16
-        left = cuts[:tile].sum() * h
+        left = _columns(cuts, tile, h)
         width = cuts[tile] * h
         to = (g * columns + left) * K
         some = min(width, M - left)
@@ -218,11 +238,11 @@ def _correlate_part(
     I, R = panel
     G = bias.size // M
     K = KH * KW * C
-    top, left = down.min(), right.min()
-    HP = (R - 1) * SH + down.max() - top + 1
-    WP = (OW - 1) * SW + right.max() - left + 1
+    (top, bottom), (left, last) = _extent(down), _extent(right)
+    HP = (R - 1) * SH + bottom - top + 1
+    WP = (OW - 1) * SW + last - left + 1
     h = HALF // x.itemsize
-    columns = cuts.sum() * h
+    columns = _columns(cuts, cuts.size, h)
     bands = (OH + R - 1) // R
     # The rows of a tile are the same pixel of several images: all of them see the same taps.
     alike = I % ROWS == 0
@@ -251,7 +271,8 @@ def _correlate_part(
                 places[j] = (oh * SH * WP + ow * SW) * I + i
                 goals[j] = goal + i * M * YH * YW if i < images else -1
                 j += 1
-    places[pixels:], goals[pixels:] = places[pixels - 1], -1
+    for j in range(pixels, blocks * ROWS):
+        places[j], goals[j] = places[pixels - 1], -1
     acc = np.empty(BLOCKS * ROWS * 6 * h, x.dtype)
     g, column = n0 % G, 0
     for cut in cuts:
@@ -444,7 +465,7 @@ def pack_pixels(
     h0 <= oh < h1; beyond the last m anything. gy: (N G, M, OH, OW), b: flat."""
     M, OH, OW = gy.shape[1:]
     h = HALF // gy.itemsize
-    columns = cuts.sum() * h
+    columns = _columns(cuts, cuts.size, h)
     run = (h1 - h0) * OW  # pixels of one image
     pixels = (n1 - n0) * run
     gyf = gy.reshape(gy.size)
@@ -454,7 +475,7 @@ def pack_pixels(
     for task in prange(G * T * (n1 - n0) * parts):
         g, tile = task // (T * (n1 - n0) * parts), task // ((n1 - n0) * parts) % T
         n, first = task // parts % (n1 - n0), task % parts * some
-        left = cuts[:tile].sum() * h
+        left = _columns(cuts, tile, h)
         width = cuts[tile] * h
         to = (g * columns + left) * pixels + ((n // I * run) * I + n % I) * width
         source = ((((n0 + n) * G + g) * M + left) * OH + h0) * OW
@@ -536,7 +557,7 @@ def _sum_part(
     blocks = (K + ROWS - 1) // ROWS
     T = cuts.size
     h = HALF // x.itemsize
-    columns = cuts.sum() * h
+    columns = _columns(cuts, cuts.size, h)
     rows = h1 - h0
     pixels = (n1 - n0) * rows * OW
     tall = min(TALL, blocks)  # rows of tiles that use a part of b while it is in cache
@@ -550,7 +571,7 @@ def _sum_part(
     g, tile = task // (T * down_tasks) % G, task // down_tasks % T
     first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
     last = min(first + tall, blocks)
-    left = cuts[:tile].sum() * h
+    left = _columns(cuts, tile, h)
     cut = cuts[tile]
     width = cut * h
     places = np.empty(tall * ROWS, np.int64)
@@ -611,13 +632,13 @@ def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Arra
     TH, TW = th.size, tw.size
     rows = (TH * TW * C + ROWS - 1) // ROWS * ROWS
     h = HALF // gw.itemsize
-    columns = cuts.sum() * h
+    columns = _columns(cuts, cuts.size, h)
     blocks = (C + 15) // 16
     gwf = gw.reshape(gw.size)
     T = cuts.size
     for task in prange(G * T * blocks):
         g, tile, c0 = task // (T * blocks), task // blocks % T, task % blocks * 16
-        left = cuts[:tile].sum() * h
+        left = _columns(cuts, tile, h)
         width = cuts[tile] * h
         source = (g * columns + left) * rows
         some, step = uint(min(width, M - left)), uint(C * taps)
