@@ -32,27 +32,30 @@ _chosen: dict[str, int] = {}
 parallel_lock = threading.Lock()
 
 
+HOST = (np.ndarray, np.generic)  # what lives in the CPU's memory; the rest is CuPy's
+
+
 class OutOfMemoryError(MemoryError, RuntimeError):
     """More memory than this machine has was asked for (PyTorch's answer is a RuntimeError)."""
 
 
 def array_module(x: Array) -> ModuleType:
     """numpy or cupy: the module that ``x`` is an array of."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, HOST):
         return np
     return sys.modules[type(x).__module__.partition(".")[0]]
 
 
 def host(x: Array) -> Array:
     """The numbers of an array in host memory: itself if it is there, else a copy (which waits)."""
-    return x if isinstance(x, np.ndarray) else x.get()
+    return x if isinstance(x, HOST) else x.get()
 
 
 def place(x: Array, like: Array) -> Array:
     """``x`` where ``like`` lives: itself if it is there. Small ones are copied there once."""
-    if isinstance(like, np.ndarray):
+    if isinstance(like, HOST):
         return host(x)
-    if not isinstance(x, np.ndarray):
+    if not isinstance(x, HOST):
         return x
     if x.nbytes > REMEMBERED:
         return array_module(like).asarray(x)
@@ -84,7 +87,7 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") 
     would grant it, and end the process once it is written to.
     """
     dtype = like.dtype if dtype is None else np.dtype(dtype)
-    if not isinstance(like, np.ndarray):
+    if not isinstance(like, HOST):
         return _on_gpu(array_module(like).empty, shape, dtype)
     check_memory(shape, dtype, op)
     return memory.empty(shape, dtype)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+HOST = (np.ndarray, np.generic)  # what lives in the CPU's memory; the rest is CuPy's
+
 
 class device:
     """``device("cpu")``, ``device("cuda")``, ``device("cuda:1")``, ``device("cuda", 1)``."""
@@ -37,7 +39,7 @@ class device:
     @classmethod
     def of(cls, array: Any) -> device:
         """The device of an array."""
-        return _CPU if isinstance(array, np.ndarray) else cls("cuda", array.device.id)
+        return _CPU if isinstance(array, HOST) else cls("cuda", array.device.id)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from .device import HOST
 from .device import device as Device
 from .dtypes import dtype, from_numpy_dtype, get_default_dtype
 from .grad_mode import (
@@ -451,7 +452,7 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
             tensors += [s for s in settings.values() if isinstance(s, Tensor)]
             settings = {k: s.array if isinstance(s, Tensor) else s for k, s in settings.items()}
         arrays = [x.array if isinstance(x, Tensor) else x for x in inputs]
-        there = next((t.array for t in tensors if not isinstance(t.array, np.ndarray)), None)
+        there = next((t.array for t in tensors if not isinstance(t.array, HOST)), None)
         if there is not None:
             arrays, settings = _on_one_device(name, there, tensors, arrays, settings)
         started = time.perf_counter() if mode.observers else 0.0
@@ -514,7 +515,7 @@ def as_array(y: Any) -> Array:
 
 def on_device_of(array: Any) -> contextlib.AbstractContextManager[Any]:
     """``with`` it, CuPy works on the GPU that the array is on, whichever is the current one."""
-    if array is None or isinstance(array, np.ndarray):
+    if array is None or isinstance(array, HOST):
         return _ANYWHERE
     device: contextlib.AbstractContextManager[Any] = array.device
     return device

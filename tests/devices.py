@@ -55,9 +55,9 @@ def place(array: np.ndarray[Any, Any]) -> Any:
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor on the device."""
-    return Tensor._wrap(place(array))
+    return Tensor._wrap(place(np.asarray(array)))
 
 
 def host(array: Any) -> np.ndarray[Any, Any]:
     """What an array on the device holds."""
-    return array if isinstance(array, np.ndarray) else array.get()
+    return np.asarray(array) if isinstance(array, (np.ndarray, np.generic)) else array.get()
