@@ -217,19 +217,6 @@ def correlate(
     x: (N, C, H, W), 0 outside; image n is of group g = n modulo G. w: as ``pack_weights`` made it.
     bias: (G M). y: (N, M, ..). panel: (images, rows of pixels) that a task computes.
     """
-    I, R = panel
-    for task in prange((len(x) + I - 1) // I * ((size[0] + R - 1) // R)):
-        _correlate_part(
-            task, x, w, bias, y, size, stride, down, right, at, apart, panel, cuts, floor
-        )
-
-
-# The kernel's task, as a function of its own: Numba compiles what stands in a prange twice.
-@inline
-def _correlate_part(
-    task: int, x: Array, w: Array, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array, floor: float,
-) -> None:  # fmt: skip
     N, C, H, W = x.shape
     M, YH, YW = y.shape[1:]
     OH, OW = size
@@ -248,65 +235,66 @@ def _correlate_part(
     alike = I % ROWS == 0
     together = 1 if alike or KW * C >= 128 else KH
     xf, yf = x.reshape(x.size), y.reshape(y.size)
-    n0, h0 = task // bands * I, task % bands * R
-    images, rows = min(I, N - n0), min(R, OH - h0)
-    seen = np.empty(C * HP * WP * I, x.dtype)
-    skip = SH if KH == 1 else 1
-    _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
-    steps = np.empty(K, np.int64)
-    for kh in range(KH):
-        for kw in range(KW):
-            tap = (down[kh] - top) * WP + right[kw] - left
-            for c in range(C):
-                steps[(kh * KW + kw) * C + c] = (c * HP * WP + tap) * I
-    pixels = rows * OW * I
-    blocks = (pixels + ROWS - 1) // ROWS
-    places = np.empty(blocks * ROWS, np.int64)
-    goals = np.empty(blocks * ROWS, np.int64)
-    j = 0
-    for oh in range(rows):
-        for ow in range(OW):
-            goal = (at[0] + (h0 + oh) * apart[0]) * YW + at[1] + ow * apart[1]
-            for i in range(I):
-                places[j] = (oh * SH * WP + ow * SW) * I + i
-                goals[j] = goal + i * M * YH * YW if i < images else -1
-                j += 1
-    for j in range(pixels, blocks * ROWS):
-        places[j], goals[j] = places[pixels - 1], -1
-    acc = np.empty(BLOCKS * ROWS * 6 * h, x.dtype)
-    g, column = n0 % G, 0
-    for cut in cuts:
-        width = cut * h
-        part = (g * columns + column) * K
-        for first in range(0, blocks, BLOCKS):
-            some = min(BLOCKS, blocks - first)
-            fill(acc, 0, 0, some * ROWS * width)
-            for kh in range(0, KH, together):
-                for b in range(some):
-                    r = (first + b) * ROWS
-                    low, high = kh * KW, (kh + together) * KW
-                    if alike:
-                        low, high = _seeing(
-                            (h0 + r // (OW * I)) * SH + down[kh], H, r // I % OW * SW, right, W
-                        )
-                        low, high = kh * KW + low, kh * KW + high
-                    for k in range(low * C, high * C, DEPTH):
-                        add_turned(
-                            cut, seen, 0, places, r, steps, k, min(DEPTH, high * C - k),
-                            w, part + k * width, width, acc, b * ROWS * width,
-                        )  # fmt: skip
-            for m in range(min(width, M - column)):
-                to, value = (n0 * M + column + m) * YH * YW, bias[g * M + column + m]
-                for b in range(some):
-                    r, q = (first + b) * ROWS, (b * width + m) * ROWS
-                    if I == 1 and goals[r + ROWS - 1] - goals[r] == ROWS - 1:  # neighbours
-                        _put_row(yf, to + goals[r], acc, q, value, floor)
-                    else:
-                        for i in range(ROWS):
-                            if goals[r + i] >= 0:
-                                total = acc[q + i] + value
-                                yf[to + goals[r + i]] = max(total, floor)
-        column += width
+    for task in prange((N + I - 1) // I * bands):
+        n0, h0 = task // bands * I, task % bands * R
+        images, rows = min(I, N - n0), min(R, OH - h0)
+        seen = np.empty(C * HP * WP * I, x.dtype)
+        skip = SH if KH == 1 else 1
+        _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
+        steps = np.empty(K, np.int64)
+        for kh in range(KH):
+            for kw in range(KW):
+                tap = (down[kh] - top) * WP + right[kw] - left
+                for c in range(C):
+                    steps[(kh * KW + kw) * C + c] = (c * HP * WP + tap) * I
+        pixels = rows * OW * I
+        blocks = (pixels + ROWS - 1) // ROWS
+        places = np.empty(blocks * ROWS, np.int64)
+        goals = np.empty(blocks * ROWS, np.int64)
+        j = 0
+        for oh in range(rows):
+            for ow in range(OW):
+                goal = (at[0] + (h0 + oh) * apart[0]) * YW + at[1] + ow * apart[1]
+                for i in range(I):
+                    places[j] = (oh * SH * WP + ow * SW) * I + i
+                    goals[j] = goal + i * M * YH * YW if i < images else -1
+                    j += 1
+        for j in range(pixels, blocks * ROWS):
+            places[j], goals[j] = places[pixels - 1], -1
+        acc = np.empty(BLOCKS * ROWS * 6 * h, x.dtype)
+        g, column = n0 % G, 0
+        for cut in cuts:
+            width = cut * h
+            part = (g * columns + column) * K
+            for first in range(0, blocks, BLOCKS):
+                some = min(BLOCKS, blocks - first)
+                fill(acc, 0, 0, some * ROWS * width)
+                for kh in range(0, KH, together):
+                    for b in range(some):
+                        r = (first + b) * ROWS
+                        low, high = kh * KW, (kh + together) * KW
+                        if alike:
+                            low, high = _seeing(
+                                (h0 + r // (OW * I)) * SH + down[kh], H, r // I % OW * SW, right, W
+                            )
+                            low, high = kh * KW + low, kh * KW + high
+                        for k in range(low * C, high * C, DEPTH):
+                            add_turned(
+                                cut, seen, 0, places, r, steps, k, min(DEPTH, high * C - k),
+                                w, part + k * width, width, acc, b * ROWS * width,
+                            )  # fmt: skip
+                for m in range(min(width, M - column)):
+                    to, value = (n0 * M + column + m) * YH * YW, bias[g * M + column + m]
+                    for b in range(some):
+                        r, q = (first + b) * ROWS, (b * width + m) * ROWS
+                        if I == 1 and goals[r + ROWS - 1] - goals[r] == ROWS - 1:  # neighbours
+                            _put_row(yf, to + goals[r], acc, q, value, floor)
+                        else:
+                            for i in range(ROWS):
+                                if goals[r + i] >= 0:
+                                    total = acc[q + i] + value
+                                    yf[to + goals[r + i]] = max(total, floor)
+            column += width
 
 
 @inline
@@ -538,17 +526,6 @@ def sum_pixels(
     taps, and none may look outside. b: as ``pack_pixels`` made it. sums: (parts, ..), each part of
     it for a part of the pixels; the rows of each tile are rounded up to ROWS.
     """
-    blocks = (down.size * right.size * x.shape[1] + ROWS - 1) // ROWS
-    tall = min(TALL, blocks)
-    for task in prange(len(sums) * G * cuts.size * ((blocks + tall - 1) // tall)):
-        _sum_part(task, x, b, sums, size, stride, down, right, G, I, n0, n1, h0, h1, cuts)
-
-
-@inline
-def _sum_part(
-    task: int, x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, G: int, I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
-) -> None:  # fmt: skip
     C, H, W = x.shape[1:]
     OW = size[1]
     SH, SW = stride
@@ -568,48 +545,49 @@ def _sum_part(
     S = len(sums)
     items = (n1 - n0) // I * bands
     total = sums.reshape(sums.size)
-    g, tile = task // (T * down_tasks) % G, task // down_tasks % T
-    first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
-    last = min(first + tall, blocks)
-    left = _columns(cuts, tile, h)
-    cut = cuts[tile]
-    width = cut * h
-    places = np.empty(tall * ROWS, np.int64)
-    for i in range(tall * ROWS):
-        k = min(first * ROWS + i, K - 1)
-        tap = down[k // C // KW] * W + right[k // C % KW]
-        places[i] = (g * C + k % C) * H * W + tap
-    steps = np.empty(rows * OW * I, np.int64)
-    j = 0
-    for oh in range(h0, h1):
-        for ow in range(OW):
-            for i in range(I):
-                steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
-                j += 1
-    goal = ((part_of * G + g) * columns + left) * blocks * ROWS
-    for item in range(part_of * items // S, (part_of + 1) * items // S):
-        q, top = item // bands, h0 + item % bands * band
-        images = (n0 + q * I) * G * C * H * W
-        part = (g * columns + left) * pixels + q * rows * OW * I * width
-        for block in range(first, last):
-            tap = block * ROWS // C
-            a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
-            c, d = valid(right[tap % KW], SW, W, 0, OW)
-            to, r = goal + block * ROWS * width, (block - first) * ROWS
-            if d - c == OW:
-                for k in range((a - h0) * OW * I, (z - h0) * OW * I, DEPTH):
-                    add_tile(
-                        cut, xf, images, places, r, steps, k,
-                        min(DEPTH, (z - h0) * OW * I - k), b, part + k * width, width,
-                        total, to, width,
-                    )  # fmt: skip
-            elif d > c:
-                for oh in range(a - h0, z - h0):
-                    k = (oh * OW + c) * I
-                    add_tile(
-                        cut, xf, images, places, r, steps, k, (d - c) * I,
-                        b, part + k * width, width, total, to, width,
-                    )  # fmt: skip
+    for task in prange(S * G * T * down_tasks):
+        g, tile = task // (T * down_tasks) % G, task // down_tasks % T
+        first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
+        last = min(first + tall, blocks)
+        left = _columns(cuts, tile, h)
+        cut = cuts[tile]
+        width = cut * h
+        places = np.empty(tall * ROWS, np.int64)
+        for i in range(tall * ROWS):
+            k = min(first * ROWS + i, K - 1)
+            tap = down[k // C // KW] * W + right[k // C % KW]
+            places[i] = (g * C + k % C) * H * W + tap
+        steps = np.empty(rows * OW * I, np.int64)
+        j = 0
+        for oh in range(h0, h1):
+            for ow in range(OW):
+                for i in range(I):
+                    steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
+                    j += 1
+        goal = ((part_of * G + g) * columns + left) * blocks * ROWS
+        for item in range(part_of * items // S, (part_of + 1) * items // S):
+            q, top = item // bands, h0 + item % bands * band
+            images = (n0 + q * I) * G * C * H * W
+            part = (g * columns + left) * pixels + q * rows * OW * I * width
+            for block in range(first, last):
+                tap = block * ROWS // C
+                a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
+                c, d = valid(right[tap % KW], SW, W, 0, OW)
+                to, r = goal + block * ROWS * width, (block - first) * ROWS
+                if d - c == OW:
+                    for k in range((a - h0) * OW * I, (z - h0) * OW * I, DEPTH):
+                        add_tile(
+                            cut, xf, images, places, r, steps, k,
+                            min(DEPTH, (z - h0) * OW * I - k), b, part + k * width, width,
+                            total, to, width,
+                        )  # fmt: skip
+                elif d > c:
+                    for oh in range(a - h0, z - h0):
+                        k = (oh * OW + c) * I
+                        add_tile(
+                            cut, xf, images, places, r, steps, k, (d - c) * I,
+                            b, part + k * width, width, total, to, width,
+                        )  # fmt: skip
 
 
 def unpack_sums_numpy(
