@@ -28,53 +28,16 @@ from .backend import Array, empty
 from .gemm import copy, fill, uint
 from .geometry import Pair
 from .im2col import take, valid
+from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange
-from .microkernel import (
-    HALF,
-    HALVES,
-    ROWS,
-    tile1,
-    tile2,
-    tile3,
-    tile4,
-    tile6,
-    turned1,
-    turned2,
-    turned3,
-    turned4,
-    turned6,
-)
-from .simd import transpose
+from .microkernel import HALF, ROWS
+from .tiles import add_turned, columns_of, looks_inside, matrices_of, tiles
+
+__all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights", "workspace_bytes"]
 
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache
 DEPTH = 512  # terms added up in one go: a longer chain would round more
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
-TALL = 8  # tiles of rows of grad_weight that share a part of gy
-PARTS = 16  # tasks that a sum over pixels is cut into where it has few rows and columns
-CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
-
-
-def tiles(columns: int, itemsize: int) -> list[int]:
-    """How a row of ``columns`` numbers is cut into tiles, in half vectors each."""
-    h = HALF // itemsize
-    left, result = -(-columns // h), []
-    while left > 0:
-        # 64 float32 are better done as 32 + 32 than as 48 + 16.
-        size = 6 if left > 8 or left in (5, 6) else min(n for n in HALVES if n >= min(left, 4))
-        result.append(size)
-        left -= size
-    return result
-
-
-# Sums and extents as loops: what looks like whole-array NumPy in a kernel, Numba turns into loops
-# for all threads, of which each costs seconds to compile.
-@inline
-def _columns(cuts: Array, tiles: int, h: int) -> int:
-    """Columns of the first tiles."""
-    total = 0
-    for i in range(tiles):
-        total += cuts[i]
-    return total * h
 
 
 @inline
@@ -84,50 +47,6 @@ def _extent(shifts: Array) -> tuple[int, int]:
     for i in range(1, shifts.size):
         low, high = min(low, shifts[i]), max(high, shifts[i])
     return low, high
-
-
-@inline
-def add_tile(
-    halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
-    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int,
-) -> None:  # fmt: skip
-    """``outer_products`` of ROWS rows and ``halves`` half vectors of columns, if depth > 0."""
-    if depth > 0:
-        if halves == 6:
-            tile6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
-        elif halves == 4:
-            tile4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
-        elif halves == 3:
-            tile3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
-        elif halves == 2:
-            tile2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
-        else:
-            tile1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
-
-
-@inline
-def add_turned(
-    halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
-    b: Array, q: int, b_row: int, to: Array, t: int,
-) -> None:  # fmt: skip
-    """``outer_products`` of ROWS rows and ``halves`` half vectors of columns, stored by columns."""
-    if halves == 6:
-        turned6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    elif halves == 4:
-        turned4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    elif halves == 3:
-        turned3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    elif halves == 2:
-        turned2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    else:
-        turned1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-
-
-def _weight_tiles(w: Array, G: int, K: int, cuts: Array) -> Array:
-    """The packed weights as plain matrices, (G, K, columns)."""
-    sizes = [int(n) * (HALF // w.itemsize) * K for n in cuts]
-    parts = np.split(w.reshape(G, -1), np.cumsum(sizes)[:-1], axis=1)
-    return np.concatenate([part.reshape(G, K, -1) for part in parts], axis=2)
 
 
 def pack_weights_numpy(
@@ -162,13 +81,13 @@ def pack_weights(
         M, C, m_step, c_step = CG, F // G, taps, CG * taps
     h = HALF // weight.itemsize
     wf = weight.reshape(weight.size)
-    columns = _columns(cuts, cuts.size, h)
+    columns = columns_of(cuts, cuts.size, h)
     TH, TW = th.size, tw.size
     K = TH * TW * C
     blocks = (C + 15) // 16
     for task in prange(G * cuts.size * blocks):
         g, tile, c0 = task // (cuts.size * blocks), task // blocks % cuts.size, task % blocks * 16
-        left = _columns(cuts, tile, h)
+        left = columns_of(cuts, tile, h)
         width = cuts[tile] * h
         to = (g * columns + left) * K
         some = min(width, M - left)
@@ -191,7 +110,7 @@ def correlate_numpy(
     G = bias.size // M
     (OH, OW), (SH, SW) = size, stride
     K = down.size * right.size * C
-    taps = _weight_tiles(w, G, K, cuts)[..., :M].reshape(G, down.size, right.size, C, M)
+    taps = matrices_of(w, G, K, cuts)[..., :M].reshape(G, down.size, right.size, C, M)
     total = np.zeros((N // G, G, M, OH, OW), x.dtype)
     for i, d in enumerate(down):
         for j, r in enumerate(right):
@@ -229,7 +148,7 @@ def correlate(
     HP = (R - 1) * SH + bottom - top + 1
     WP = (OW - 1) * SW + last - left + 1
     h = HALF // x.itemsize
-    columns = _columns(cuts, cuts.size, h)
+    columns = columns_of(cuts, cuts.size, h)
     bands = (OH + R - 1) // R
     # The rows of a tile are the same pixel of several images: all of them see the same taps.
     alike = I % ROWS == 0
@@ -344,12 +263,6 @@ def _surround(
                             to[uint(row + i) + wp * uint(I)] = x[uint(source) + wp]
 
 
-def looks_inside(shifts: Array, out: int, step: int, n: int) -> Array:
-    """For each tap along one axis, how many of ``out`` windows have it inside an image of n."""
-    first, last = np.maximum(0, -(shifts // step)), np.minimum(out, -((shifts - n) // step))
-    return np.maximum(0, last - first)
-
-
 def panel_of(
     N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, share: float
 ) -> Pair:
@@ -428,272 +341,6 @@ def _run(
     panel = panel_of(N, C, (OH, OW), stride, span, x.itemsize, groups == 1, share)
     floor = x.dtype.type(floor)
     correlate(x, w, bias, y, (OH, OW), stride, down, right, at, apart, panel, cuts, floor)
-
-
-def pack_pixels_numpy(
-    gy: Array, b: Array, G: int, I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array
-) -> None:
-    """The same in whole-array NumPy."""
-    N, M, OH, OW = gy.shape
-    part = gy.reshape(N // G, G, M, OH, OW)[n0:n1, :, :, h0:h1]
-    part = part.reshape(-1, I, G, M, h1 - h0, OW).transpose(2, 0, 4, 5, 1, 3).reshape(G, -1, M)
-    columns = int(cuts.sum()) * (HALF // b.itemsize)
-    part = np.pad(part, ((0, 0), (0, 0), (0, columns - M)))
-    ends = np.cumsum(cuts)[:-1] * (HALF // b.itemsize)
-    b[: part.size] = np.concatenate(
-        [p.reshape(G, -1) for p in np.split(part, ends, axis=2)], axis=1
-    ).reshape(-1)
-
-
-@kernel(numpy=pack_pixels_numpy)
-def pack_pixels(
-    gy: Array, b: Array, G: int, I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array
-) -> None:
-    """b[g][tile][n / I, oh, ow, n % I][m in tile] = gy[n G + g, m, oh, ow] for n0 <= n < n1 and
-    h0 <= oh < h1; beyond the last m anything. gy: (N G, M, OH, OW), b: flat."""
-    M, OH, OW = gy.shape[1:]
-    h = HALF // gy.itemsize
-    columns = _columns(cuts, cuts.size, h)
-    run = (h1 - h0) * OW  # pixels of one image
-    pixels = (n1 - n0) * run
-    gyf = gy.reshape(gy.size)
-    T = cuts.size
-    some = 16 * h  # pixels of a task
-    parts = (run + some - 1) // some
-    for task in prange(G * T * (n1 - n0) * parts):
-        g, tile = task // (T * (n1 - n0) * parts), task // ((n1 - n0) * parts) % T
-        n, first = task // parts % (n1 - n0), task % parts * some
-        left = _columns(cuts, tile, h)
-        width = cuts[tile] * h
-        to = (g * columns + left) * pixels + ((n // I * run) * I + n % I) * width
-        source = ((((n0 + n) * G + g) * M + left) * OH + h0) * OW
-        for p in range(first, min(first + some, run), 2 * h):
-            for m in range(0, width, 2 * h):
-                lanes, squares = min(2 * h, width - m), min(2 * h, run - p)
-                t, q = to + p * I * width + m, source + m * OH * OW + p
-                wanted = min(lanes, M - left - m)
-                inside = q + (wanted - 1) * OH * OW + 2 * h <= gyf.size
-                if wanted > 0 and lanes == 2 * h and inside:
-                    transpose(gyf, q, OH * OW, wanted, b, t, I * width, squares)
-                else:
-                    for j in range(squares):
-                        for i in range(lanes):
-                            b[t + j * I * width + i] = gyf[q + i * OH * OW + j] if i < wanted else 0
-
-
-def sum_pixels_numpy(
-    x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
-    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
-) -> None:  # fmt: skip
-    """The same in whole-array NumPy."""
-    sums = sums[0]
-    N, C, H, W = x.shape
-    OW = size[1]
-    pixels = (n1 - n0) * (h1 - h0) * OW
-    part = _weight_tiles(b[: G * pixels * int(cuts.sum()) * (HALF // b.itemsize)], G, pixels, cuts)
-    part = part.reshape(G, -1, h1 - h0, OW, I, part.shape[-1])
-    images = x.reshape(N // G, G, C, H, W)[n0:n1].reshape(-1, I, G, C, H, W)
-    K = down.size * right.size * C
-    totals = np.zeros((G, down.size, right.size, C, part.shape[-1]), x.dtype)
-    for i, d in enumerate(down):
-        for j, r in enumerate(right):
-            h, v = np.arange(h0, h1) * stride[0] + d, np.arange(OW) * stride[1] + r
-            seen = images[..., h.clip(0, H - 1), :][..., v.clip(0, W - 1)]
-            inside = ((h >= 0) & (h < H))[:, None] & ((v >= 0) & (v < W))
-            seen = np.where(inside, seen, 0)
-            totals[:, i, j] = np.einsum("qigchw,gqhwim->gcm", seen, part)
-    totals = totals.reshape(G, K, -1)
-    at = 0
-    for g in range(G):
-        left = 0
-        for cut in cuts:
-            width = int(cut) * (HALF // x.itemsize)
-            tall = -(-K // ROWS) * ROWS
-            tile = sums[at : at + tall * width].reshape(tall, width)
-            tile[:K] += totals[g, :, left : left + width]
-            left, at = left + width, at + tall * width
-
-
-@kernel(numpy=sum_pixels_numpy, parallel_above=1 << 13)
-def sum_pixels(
-    x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
-    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
-) -> None:  # fmt: skip
-    """sums[.][g][tile][kh, kw, c][m in tile] += sum over n0 <= n < n1, h0 <= oh < h1 and all ow of
-    x[n G + g, c, oh SH + down[kh], ow SW + right[kw]] * b[g][tile][n, oh, ow][m].
-
-    x: (N G, C, H, W), 0 outside; where C is no multiple of ROWS, the rows of a tile have different
-    taps, and none may look outside. b: as ``pack_pixels`` made it. sums: (parts, ..), each part of
-    it for a part of the pixels; the rows of each tile are rounded up to ROWS.
-    """
-    C, H, W = x.shape[1:]
-    OW = size[1]
-    SH, SW = stride
-    KH, KW = down.size, right.size
-    K = KH * KW * C
-    blocks = (K + ROWS - 1) // ROWS
-    T = cuts.size
-    h = HALF // x.itemsize
-    columns = _columns(cuts, cuts.size, h)
-    rows = h1 - h0
-    pixels = (n1 - n0) * rows * OW
-    tall = min(TALL, blocks)  # rows of tiles that use a part of b while it is in cache
-    down_tasks = (blocks + tall - 1) // tall
-    band = max(1, DEPTH // (OW * I))  # rows of pixels in such a part
-    xf = x.reshape(x.size)
-    bands = (rows + band - 1) // band
-    S = len(sums)
-    items = (n1 - n0) // I * bands
-    total = sums.reshape(sums.size)
-    for task in prange(S * G * T * down_tasks):
-        g, tile = task // (T * down_tasks) % G, task // down_tasks % T
-        first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
-        last = min(first + tall, blocks)
-        left = _columns(cuts, tile, h)
-        cut = cuts[tile]
-        width = cut * h
-        places = np.empty(tall * ROWS, np.int64)
-        for i in range(tall * ROWS):
-            k = min(first * ROWS + i, K - 1)
-            tap = down[k // C // KW] * W + right[k // C % KW]
-            places[i] = (g * C + k % C) * H * W + tap
-        steps = np.empty(rows * OW * I, np.int64)
-        j = 0
-        for oh in range(h0, h1):
-            for ow in range(OW):
-                for i in range(I):
-                    steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
-                    j += 1
-        goal = ((part_of * G + g) * columns + left) * blocks * ROWS
-        for item in range(part_of * items // S, (part_of + 1) * items // S):
-            q, top = item // bands, h0 + item % bands * band
-            images = (n0 + q * I) * G * C * H * W
-            part = (g * columns + left) * pixels + q * rows * OW * I * width
-            for block in range(first, last):
-                tap = block * ROWS // C
-                a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
-                c, d = valid(right[tap % KW], SW, W, 0, OW)
-                to, r = goal + block * ROWS * width, (block - first) * ROWS
-                if d - c == OW:
-                    for k in range((a - h0) * OW * I, (z - h0) * OW * I, DEPTH):
-                        add_tile(
-                            cut, xf, images, places, r, steps, k,
-                            min(DEPTH, (z - h0) * OW * I - k), b, part + k * width, width,
-                            total, to, width,
-                        )  # fmt: skip
-                elif d > c:
-                    for oh in range(a - h0, z - h0):
-                        k = (oh * OW + c) * I
-                        add_tile(
-                            cut, xf, images, places, r, steps, k, (d - c) * I,
-                            b, part + k * width, width, total, to, width,
-                        )  # fmt: skip
-
-
-def unpack_sums_numpy(
-    sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array
-) -> None:
-    """The same in whole-array NumPy."""
-    F, C = gw.shape[:2]
-    K = th.size * tw.size * C
-    matrix = _weight_tiles(sums, G, -(-K // ROWS) * ROWS, cuts)[:, :K, : F // G]
-    parts = matrix.reshape(G, th.size, tw.size, C, F // G).transpose(0, 4, 3, 1, 2)
-    gw[...] = 0
-    gw[:, :, th[:, None], tw] = parts.reshape(F, C, th.size, tw.size)
-
-
-@kernel(numpy=unpack_sums_numpy)
-def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array) -> None:
-    """gw[g M + m, c, th[kh], tw[kw]] = sums[g][tile][kh, kw, c][m in tile]; 0 for other taps."""
-    F, C, KH, KW = gw.shape
-    taps, M = KH * KW, F // G
-    TH, TW = th.size, tw.size
-    rows = (TH * TW * C + ROWS - 1) // ROWS * ROWS
-    h = HALF // gw.itemsize
-    columns = _columns(cuts, cuts.size, h)
-    blocks = (C + 15) // 16
-    gwf = gw.reshape(gw.size)
-    T = cuts.size
-    for task in prange(G * T * blocks):
-        g, tile, c0 = task // (T * blocks), task // blocks % T, task % blocks * 16
-        left = _columns(cuts, tile, h)
-        width = cuts[tile] * h
-        source = (g * columns + left) * rows
-        some, step = uint(min(width, M - left)), uint(C * taps)
-        if taps > TH * TW:
-            for m in range(some):
-                to = ((g * M + left) * C + c0) * taps
-                fill(gwf, uint(to) + m * step, 0, (min(c0 + 16, C) - c0) * taps)
-        for c in range(c0, min(c0 + 16, C)):
-            for tap in range(TH * TW):
-                to = ((g * M + left) * C + c) * taps + th[tap // TW] * KW + tw[tap % TW]
-                t = uint(source + (tap * C + c) * width)
-                for m in range(some):
-                    gwf[uint(to) + m * step] = sums[t + m]
-
-
-def grad_weight(
-    gy: Array, x: Array, gw: Array, stride: Pair, padding: Pair, dilation: Pair
-) -> None:
-    """gw = the sum over all pixels of gy times what their windows see."""
-    F, C = gw.shape[:2]
-    size = gy.shape[2:]
-    shifts = [np.arange(k) * d - p for k, p, d in zip(gw.shape[2:], padding, dilation)]
-    seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, x.shape[2:])]
-    th, tw = (np.flatnonzero(counts) for counts in seen)
-    if not th.size or not tw.size:
-        gw[...] = 0
-        return
-    groups = x.shape[1] // C
-    outputs, images = gy.reshape(-1, F // groups, *size), x.reshape(-1, C, *x.shape[2:])
-    down, right = shifts[0][th], shifts[1][tw]
-    edges = [(0, 0), (0, 0)]
-    some = len(images)
-    if C % ROWS and any(padding):
-        edges = [
-            (max(0, -int(s[0])), max(0, (o - 1) * t + int(s[-1]) + 1 - n))
-            for s, o, t, n in zip((down, right), size, stride, x.shape[2:])
-        ]
-        some = max(1, CHUNK // (x.nbytes // len(x))) * groups  # images with zeros around, at a time
-    sums = None
-    for n in range(0, len(images), some):
-        part = images[n : n + some]
-        if some < len(images) or edges[0] != (0, 0) or edges[1] != (0, 0):
-            part = np.pad(part, ((0, 0), (0, 0), *edges))
-        places = down + edges[0][0], right + edges[1][0]
-        more, cuts = sum_of_products(outputs[n : n + some], part, stride, *places, groups)
-        sums = more if sums is None else sums + more
-    unpack_sums(sums, gw, groups, th, tw, cuts)
-
-
-def sum_of_products(
-    gy: Array, x: Array, stride: Pair, down: Array, right: Array, G: int
-) -> tuple[Array, Array]:
-    """``sum_pixels`` over all images and rows, flat, and the tiles that its columns are cut into.
-
-    x: (N G, C, H, W), gy: (N G, M, OH, OW).
-    """
-    C, (M, OH, OW) = x.shape[1], gy.shape[1:]
-    N = len(x) // G
-    cuts = np.array(tiles(M, x.itemsize))
-    columns = int(cuts.sum()) * (HALF // x.itemsize)
-    blocks = -(-down.size * right.size * C // ROWS)
-    I = math.gcd(N, ROWS) if OH * OW <= 64 else 1
-    row = G * columns * OW * x.itemsize  # bytes of one row of one packed image
-    some = max(1, CHUNK // (row * OH * I)) * I
-    rows = OH if row * OH * I <= CHUNK else max(1, CHUNK // (row * I))
-    S = max(1, PARTS // (G * len(cuts) * -(-blocks // TALL)))
-    if backend.cpu_backend == "numpy":
-        S = 1
-    sums = empty((S, G * columns * blocks * ROWS), x)
-    sums[...] = 0
-    b = empty((min(some, N) * rows * row // x.itemsize,), x)
-    for n in range(0, N, some):
-        for h in range(0, OH, rows):
-            part = I, n, min(n + some, N), h, min(h + rows, OH), cuts
-            pack_pixels(gy, b, G, *part)
-            sum_pixels(x, b, sums, (OH, OW), stride, down, right, G, *part)
-    return sums.sum(0) if S > 1 else sums[0], cuts
 
 
 def workspace_bytes(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import backend, im2col_gemm, implicit_gemm
+from . import backend, im2col_gemm, implicit_gemm_weight
 from .backend import Array
 from .gemm import COLUMNS, IN_PLACE, Steps, gemm
 from .geometry import Pair
@@ -50,14 +50,14 @@ def grad_weight(
     F, C = gw.shape[:2]
     if x.shape[1] == C < F:
         here = np.zeros(1, np.int64)
-        sums, cuts = implicit_gemm.sum_of_products(x, gy, stride, here, here, 1)
+        sums, cuts = implicit_gemm_weight.sum_of_products(x, gy, stride, here, here, 1)
         rows, left, at = -(-F // ROWS) * ROWS, 0, 0
         for width in (int(cut) * (HALF // x.itemsize) for cut in cuts):
             tile = sums[at : at + rows * width].reshape(rows, width)
             gw[:, left : left + width, 0, 0] = tile[:F, : C - left]
             left, at = left + width, at + rows * width
     else:
-        implicit_gemm.grad_weight(gy, x, gw, stride, padding, dilation)
+        implicit_gemm_weight.grad_weight(gy, x, gw, stride, padding, dilation)
 
 
 def _product(x: Array, weight: Array, a_step: Steps, bias: Array, y: Array) -> None:

@@ -17,6 +17,7 @@ from minitorch_cnn.kernels import (
     conv2d,
     im2col_gemm,
     implicit_gemm,
+    implicit_gemm_weight,
     memory,
     reference,
 )
@@ -236,7 +237,7 @@ def test_a_small_workspace_and_bands_of_rows_change_nothing(
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-6 * np.abs(b).max())
     whole = all_three("implicit_gemm")
     monkeypatch.setattr(implicit_gemm, "BAND", 1 << 10)
-    monkeypatch.setattr(implicit_gemm, "CHUNK", 1 << 12)
+    monkeypatch.setattr(implicit_gemm_weight, "CHUNK", 1 << 12)
     for a, b in zip(all_three("implicit_gemm"), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * np.abs(b).max())
 

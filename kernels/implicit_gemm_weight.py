@@ -1,0 +1,296 @@
+"""The gradient of the weight as a product of matrices that are never written down.
+
+    gw[tap, f] = sum over pixels of x[tap + step(pixel)] * gy[pixel, f]      tap = (kh, kw, c)
+
+Rows of a tile are taps: numbers of x, which the micro-kernel finds through a table of pixels. What
+it reads as vectors is gy, packed with neighbouring filters side by side. Where ROWS divides the
+channels, all rows of a tile have the same tap, and the pixels for which it looks at padding are
+left out; otherwise x gets its zeros written around it. See ``implicit_gemm`` for the other two.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import backend
+from .backend import Array, empty
+from .gemm import fill, uint
+from .geometry import Pair
+from .im2col import valid
+from .jit import kernel, prange
+from .microkernel import HALF, ROWS
+from .simd import transpose
+from .tiles import add_tile, columns_of, looks_inside, matrices_of, tiles
+
+DEPTH = 512  # terms added up in one go: a longer chain would round more
+CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
+TALL = 8  # tiles of rows that share a part of gy while it is in cache
+PARTS = 16  # tasks that a sum over pixels is cut into where it has few rows and columns
+
+
+def pack_pixels_numpy(
+    gy: Array, b: Array, G: int, I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array
+) -> None:
+    """The same in whole-array NumPy."""
+    N, M, OH, OW = gy.shape
+    part = gy.reshape(N // G, G, M, OH, OW)[n0:n1, :, :, h0:h1]
+    part = part.reshape(-1, I, G, M, h1 - h0, OW).transpose(2, 0, 4, 5, 1, 3).reshape(G, -1, M)
+    columns = int(cuts.sum()) * (HALF // b.itemsize)
+    part = np.pad(part, ((0, 0), (0, 0), (0, columns - M)))
+    ends = np.cumsum(cuts)[:-1] * (HALF // b.itemsize)
+    b[: part.size] = np.concatenate(
+        [p.reshape(G, -1) for p in np.split(part, ends, axis=2)], axis=1
+    ).reshape(-1)
+
+
+@kernel(numpy=pack_pixels_numpy)
+def pack_pixels(
+    gy: Array, b: Array, G: int, I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array
+) -> None:
+    """b[g][tile][n / I, oh, ow, n % I][m in tile] = gy[n G + g, m, oh, ow] for n0 <= n < n1 and
+    h0 <= oh < h1; beyond the last m anything. gy: (N G, M, OH, OW), b: flat."""
+    M, OH, OW = gy.shape[1:]
+    h = HALF // gy.itemsize
+    columns = columns_of(cuts, cuts.size, h)
+    run = (h1 - h0) * OW  # pixels of one image
+    pixels = (n1 - n0) * run
+    gyf = gy.reshape(gy.size)
+    T = cuts.size
+    some = 16 * h  # pixels of a task
+    parts = (run + some - 1) // some
+    for task in prange(G * T * (n1 - n0) * parts):
+        g, tile = task // (T * (n1 - n0) * parts), task // ((n1 - n0) * parts) % T
+        n, first = task // parts % (n1 - n0), task % parts * some
+        left = columns_of(cuts, tile, h)
+        width = cuts[tile] * h
+        to = (g * columns + left) * pixels + ((n // I * run) * I + n % I) * width
+        source = ((((n0 + n) * G + g) * M + left) * OH + h0) * OW
+        for p in range(first, min(first + some, run), 2 * h):
+            for m in range(0, width, 2 * h):
+                lanes, squares = min(2 * h, width - m), min(2 * h, run - p)
+                t, q = to + p * I * width + m, source + m * OH * OW + p
+                wanted = min(lanes, M - left - m)
+                inside = q + (wanted - 1) * OH * OW + 2 * h <= gyf.size
+                if wanted > 0 and lanes == 2 * h and inside:
+                    transpose(gyf, q, OH * OW, wanted, b, t, I * width, squares)
+                else:
+                    for j in range(squares):
+                        for i in range(lanes):
+                            b[t + j * I * width + i] = gyf[q + i * OH * OW + j] if i < wanted else 0
+
+
+def sum_pixels_numpy(
+    x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
+    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
+) -> None:  # fmt: skip
+    """The same in whole-array NumPy."""
+    sums = sums[0]
+    N, C, H, W = x.shape
+    OW = size[1]
+    pixels = (n1 - n0) * (h1 - h0) * OW
+    part = matrices_of(b[: G * pixels * int(cuts.sum()) * (HALF // b.itemsize)], G, pixels, cuts)
+    part = part.reshape(G, -1, h1 - h0, OW, I, part.shape[-1])
+    images = x.reshape(N // G, G, C, H, W)[n0:n1].reshape(-1, I, G, C, H, W)
+    K = down.size * right.size * C
+    totals = np.zeros((G, down.size, right.size, C, part.shape[-1]), x.dtype)
+    for i, d in enumerate(down):
+        for j, r in enumerate(right):
+            h, v = np.arange(h0, h1) * stride[0] + d, np.arange(OW) * stride[1] + r
+            seen = images[..., h.clip(0, H - 1), :][..., v.clip(0, W - 1)]
+            inside = ((h >= 0) & (h < H))[:, None] & ((v >= 0) & (v < W))
+            seen = np.where(inside, seen, 0)
+            totals[:, i, j] = np.einsum("qigchw,gqhwim->gcm", seen, part)
+    totals = totals.reshape(G, K, -1)
+    at = 0
+    for g in range(G):
+        left = 0
+        for cut in cuts:
+            width = int(cut) * (HALF // x.itemsize)
+            tall = -(-K // ROWS) * ROWS
+            tile = sums[at : at + tall * width].reshape(tall, width)
+            tile[:K] += totals[g, :, left : left + width]
+            left, at = left + width, at + tall * width
+
+
+@kernel(numpy=sum_pixels_numpy, parallel_above=1 << 13)
+def sum_pixels(
+    x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
+    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
+) -> None:  # fmt: skip
+    """sums[.][g][tile][kh, kw, c][m in tile] += sum over n0 <= n < n1, h0 <= oh < h1 and all ow of
+    x[n G + g, c, oh SH + down[kh], ow SW + right[kw]] * b[g][tile][n, oh, ow][m].
+
+    x: (N G, C, H, W), 0 outside; where C is no multiple of ROWS, the rows of a tile have different
+    taps, and none may look outside. b: as ``pack_pixels`` made it. sums: (parts, ..), each part of
+    it for a part of the pixels; the rows of each tile are rounded up to ROWS.
+    """
+    C, H, W = x.shape[1:]
+    OW = size[1]
+    SH, SW = stride
+    KH, KW = down.size, right.size
+    K = KH * KW * C
+    blocks = (K + ROWS - 1) // ROWS
+    T = cuts.size
+    h = HALF // x.itemsize
+    columns = columns_of(cuts, cuts.size, h)
+    rows = h1 - h0
+    pixels = (n1 - n0) * rows * OW
+    tall = min(TALL, blocks)  # rows of tiles that use a part of b while it is in cache
+    down_tasks = (blocks + tall - 1) // tall
+    band = max(1, DEPTH // (OW * I))  # rows of pixels in such a part
+    xf = x.reshape(x.size)
+    bands = (rows + band - 1) // band
+    S = len(sums)
+    items = (n1 - n0) // I * bands
+    total = sums.reshape(sums.size)
+    for task in prange(S * G * T * down_tasks):
+        g, tile = task // (T * down_tasks) % G, task // down_tasks % T
+        first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
+        last = min(first + tall, blocks)
+        left = columns_of(cuts, tile, h)
+        cut = cuts[tile]
+        width = cut * h
+        places = np.empty(tall * ROWS, np.int64)
+        for i in range(tall * ROWS):
+            k = min(first * ROWS + i, K - 1)
+            tap = down[k // C // KW] * W + right[k // C % KW]
+            places[i] = (g * C + k % C) * H * W + tap
+        steps = np.empty(rows * OW * I, np.int64)
+        j = 0
+        for oh in range(h0, h1):
+            for ow in range(OW):
+                for i in range(I):
+                    steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
+                    j += 1
+        goal = ((part_of * G + g) * columns + left) * blocks * ROWS
+        for item in range(part_of * items // S, (part_of + 1) * items // S):
+            q, top = item // bands, h0 + item % bands * band
+            images = (n0 + q * I) * G * C * H * W
+            part = (g * columns + left) * pixels + q * rows * OW * I * width
+            for block in range(first, last):
+                tap = block * ROWS // C
+                a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
+                c, d = valid(right[tap % KW], SW, W, 0, OW)
+                to, r = goal + block * ROWS * width, (block - first) * ROWS
+                if d - c == OW:
+                    for k in range((a - h0) * OW * I, (z - h0) * OW * I, DEPTH):
+                        add_tile(
+                            cut, xf, images, places, r, steps, k,
+                            min(DEPTH, (z - h0) * OW * I - k), b, part + k * width, width,
+                            total, to, width,
+                        )  # fmt: skip
+                elif d > c:
+                    for oh in range(a - h0, z - h0):
+                        k = (oh * OW + c) * I
+                        add_tile(
+                            cut, xf, images, places, r, steps, k, (d - c) * I,
+                            b, part + k * width, width, total, to, width,
+                        )  # fmt: skip
+
+
+def unpack_sums_numpy(
+    sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array
+) -> None:
+    """The same in whole-array NumPy."""
+    F, C = gw.shape[:2]
+    K = th.size * tw.size * C
+    matrix = matrices_of(sums, G, -(-K // ROWS) * ROWS, cuts)[:, :K, : F // G]
+    parts = matrix.reshape(G, th.size, tw.size, C, F // G).transpose(0, 4, 3, 1, 2)
+    gw[...] = 0
+    gw[:, :, th[:, None], tw] = parts.reshape(F, C, th.size, tw.size)
+
+
+@kernel(numpy=unpack_sums_numpy)
+def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array) -> None:
+    """gw[g M + m, c, th[kh], tw[kw]] = sums[g][tile][kh, kw, c][m in tile]; 0 for other taps."""
+    F, C, KH, KW = gw.shape
+    taps, M = KH * KW, F // G
+    TH, TW = th.size, tw.size
+    rows = (TH * TW * C + ROWS - 1) // ROWS * ROWS
+    h = HALF // gw.itemsize
+    columns = columns_of(cuts, cuts.size, h)
+    blocks = (C + 15) // 16
+    gwf = gw.reshape(gw.size)
+    T = cuts.size
+    for task in prange(G * T * blocks):
+        g, tile, c0 = task // (T * blocks), task // blocks % T, task % blocks * 16
+        left = columns_of(cuts, tile, h)
+        width = cuts[tile] * h
+        source = (g * columns + left) * rows
+        some, step = uint(min(width, M - left)), uint(C * taps)
+        if taps > TH * TW:
+            for m in range(some):
+                to = ((g * M + left) * C + c0) * taps
+                fill(gwf, uint(to) + m * step, 0, (min(c0 + 16, C) - c0) * taps)
+        for c in range(c0, min(c0 + 16, C)):
+            for tap in range(TH * TW):
+                to = ((g * M + left) * C + c) * taps + th[tap // TW] * KW + tw[tap % TW]
+                t = uint(source + (tap * C + c) * width)
+                for m in range(some):
+                    gwf[uint(to) + m * step] = sums[t + m]
+
+
+def grad_weight(
+    gy: Array, x: Array, gw: Array, stride: Pair, padding: Pair, dilation: Pair
+) -> None:
+    """gw = the sum over all pixels of gy times what their windows see."""
+    F, C = gw.shape[:2]
+    size = gy.shape[2:]
+    shifts = [np.arange(k) * d - p for k, p, d in zip(gw.shape[2:], padding, dilation)]
+    seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, x.shape[2:])]
+    th, tw = (np.flatnonzero(counts) for counts in seen)
+    if not th.size or not tw.size:
+        gw[...] = 0
+        return
+    groups = x.shape[1] // C
+    outputs, images = gy.reshape(-1, F // groups, *size), x.reshape(-1, C, *x.shape[2:])
+    down, right = shifts[0][th], shifts[1][tw]
+    edges = [(0, 0), (0, 0)]
+    some = len(images)
+    if C % ROWS and any(padding):
+        edges = [
+            (max(0, -int(s[0])), max(0, (o - 1) * t + int(s[-1]) + 1 - n))
+            for s, o, t, n in zip((down, right), size, stride, x.shape[2:])
+        ]
+        some = max(1, CHUNK // (x.nbytes // len(x))) * groups  # images with zeros around, at a time
+    sums = None
+    for n in range(0, len(images), some):
+        part = images[n : n + some]
+        if some < len(images) or edges[0] != (0, 0) or edges[1] != (0, 0):
+            part = np.pad(part, ((0, 0), (0, 0), *edges))
+        places = down + edges[0][0], right + edges[1][0]
+        more, cuts = sum_of_products(outputs[n : n + some], part, stride, *places, groups)
+        sums = more if sums is None else sums + more
+    unpack_sums(sums, gw, groups, th, tw, cuts)
+
+
+def sum_of_products(
+    gy: Array, x: Array, stride: Pair, down: Array, right: Array, G: int
+) -> tuple[Array, Array]:
+    """``sum_pixels`` over all images and rows, flat, and the tiles that its columns are cut into.
+
+    x: (N G, C, H, W), gy: (N G, M, OH, OW).
+    """
+    C, (M, OH, OW) = x.shape[1], gy.shape[1:]
+    N = len(x) // G
+    cuts = np.array(tiles(M, x.itemsize))
+    columns = int(cuts.sum()) * (HALF // x.itemsize)
+    blocks = -(-down.size * right.size * C // ROWS)
+    I = math.gcd(N, ROWS) if OH * OW <= 64 else 1
+    row = G * columns * OW * x.itemsize  # bytes of one row of one packed image
+    some = max(1, CHUNK // (row * OH * I)) * I
+    rows = OH if row * OH * I <= CHUNK else max(1, CHUNK // (row * I))
+    S = max(1, PARTS // (G * len(cuts) * -(-blocks // TALL)))
+    if backend.cpu_backend == "numpy":
+        S = 1
+    sums = empty((S, G * columns * blocks * ROWS), x)
+    sums[...] = 0
+    b = empty((min(some, N) * rows * row // x.itemsize,), x)
+    for n in range(0, N, some):
+        for h in range(0, OH, rows):
+            part = I, n, min(n + some, N), h, min(h + rows, OH), cuts
+            pack_pixels(gy, b, G, *part)
+            sum_pixels(x, b, sums, (OH, OW), stride, down, right, G, *part)
+    return sums.sum(0) if S > 1 else sums[0], cuts

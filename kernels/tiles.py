@@ -1,0 +1,99 @@
+"""How the operands of a product are cut into the tiles of the micro-kernel.
+
+Rows of a packed operand are as wide as a tile, tile after tile: of ``columns`` columns, the first
+tile's of all rows, then the second's of all rows, and so on. ``cuts`` says how wide each is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .backend import Array
+from .jit import inline
+from .microkernel import (
+    HALF,
+    HALVES,
+    tile1,
+    tile2,
+    tile3,
+    tile4,
+    tile6,
+    turned1,
+    turned2,
+    turned3,
+    turned4,
+    turned6,
+)
+
+
+def tiles(columns: int, itemsize: int) -> list[int]:
+    """How a row of ``columns`` numbers is cut into tiles, in half vectors each."""
+    h = HALF // itemsize
+    left, result = -(-columns // h), []
+    while left > 0:
+        # 64 float32 are better done as 32 + 32 than as 48 + 16.
+        size = 6 if left > 8 or left in (5, 6) else min(n for n in HALVES if n >= min(left, 4))
+        result.append(size)
+        left -= size
+    return result
+
+
+# Sums and extents as loops: what looks like whole-array NumPy in a kernel, Numba turns into loops
+# for all threads, of which each costs seconds to compile.
+@inline
+def columns_of(cuts: Array, tiles: int, h: int) -> int:
+    """Columns of the first tiles."""
+    total = 0
+    for i in range(tiles):
+        total += cuts[i]
+    return total * h
+
+
+@inline
+def add_tile(
+    halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
+    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int,
+) -> None:  # fmt: skip
+    """``outer_products`` of ROWS rows and ``halves`` half vectors of columns, if depth > 0."""
+    if depth > 0:
+        if halves == 6:
+            tile6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
+        elif halves == 4:
+            tile4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
+        elif halves == 3:
+            tile3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
+        elif halves == 2:
+            tile2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
+        else:
+            tile1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
+
+
+@inline
+def add_turned(
+    halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
+    b: Array, q: int, b_row: int, to: Array, t: int,
+) -> None:  # fmt: skip
+    """``outer_products`` of ROWS rows and ``halves`` half vectors of columns, stored by columns."""
+    if halves == 6:
+        turned6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
+    elif halves == 4:
+        turned4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
+    elif halves == 3:
+        turned3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
+    elif halves == 2:
+        turned2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
+    else:
+        turned1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
+
+
+def matrices_of(w: Array, G: int, K: int, cuts: Array) -> Array:
+    """The packed weights as plain matrices, (G, K, columns)."""
+    sizes = [int(n) * (HALF // w.itemsize) * K for n in cuts]
+    parts = np.split(w.reshape(G, -1), np.cumsum(sizes)[:-1], axis=1)
+    return np.concatenate([part.reshape(G, K, -1) for part in parts], axis=2)
+
+
+def looks_inside(shifts: Array, out: int, step: int, n: int) -> Array:
+    """For each tap along one axis, how many of ``out`` windows have it inside an image of n."""
+    first, last = np.maximum(0, -(shifts // step)), np.minimum(out, -((shifts - n) // step))
+    return np.maximum(0, last - first)
