@@ -6,6 +6,7 @@ import _thread
 import os
 import subprocess
 import sys
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -518,6 +519,15 @@ def test_trace_tells_which_thread_wrote_what(tmp_path: Path) -> None:
         emulator.trace(path, "k", args, of="z")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, also where this process was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_control_c_ends_a_long_launch(tmp_path: Path) -> None:
     body = "for (int i = 0; i < 1000; ++i) atomicAdd(&y(0), i);"
     path = kernel(tmp_path, "Array<int, 1> y", body)
