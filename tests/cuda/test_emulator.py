@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import subprocess
 import sys
-import signal
 import threading
 import time
 from collections.abc import Iterator
