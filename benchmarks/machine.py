@@ -32,7 +32,6 @@ def pytorch() -> Any:
             raise
         raise ModuleNotFoundError(
             "this benchmark compares with PyTorch, which is not installed: pip install torch"
-            " --index-url https://download.pytorch.org/whl/cpu"
         ) from None
 
 

@@ -161,18 +161,21 @@ def _workspace(p: Problem, algorithm: str) -> int:
     F, CG, KH, KW = p.weight_shape
     if algorithm == "winograd":
         from . import winograd
+        from .winograd_conv import tile_of
 
-        return winograd.workspace_bytes(p.x_shape, p.weight_shape, f"f{p.itemsize}", p.padding, 4)
+        dtype, tile = f"f{p.itemsize}", tile_of(p.size)
+        return winograd.workspace_bytes(p.x_shape, p.weight_shape, dtype, p.padding, tile)
     if algorithm == "implicit_gemm":
         from . import implicit_gemm
 
         M = F // p.groups
         shape = (CG, M, (KH, KW), p.size, p.stride, p.dilation, p.itemsize, p.groups)
         return implicit_gemm.workspace_bytes(N * p.groups, *shape)
-    few = math.prod(p.size) < 100
-    if algorithm == "im2col" or (algorithm == "pointwise" and few):
-        from . import im2col_gemm
+    if algorithm in ("im2col", "pointwise"):
+        from . import im2col_gemm, pointwise
 
+        if algorithm == "pointwise" and math.prod(p.size) >= pointwise.FEW:
+            return 0
         images, merge = N * p.groups, p.groups == 1
         return im2col_gemm.workspace_bytes(images, CG * KH * KW, p.size, p.itemsize, merge)
     return 0

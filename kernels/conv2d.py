@@ -20,7 +20,7 @@ import numpy as np
 from . import algorithms, autotune, conv2d_cuda
 from .algorithms import Problem
 from .backend import Array, contiguous, empty
-from .geometry import Pair, conv_output, pair
+from .geometry import Pair, conv_size, pair
 from .im2col import col2im_numpy, windows
 
 ONE, ZERO = (1, 1), (0, 0)
@@ -43,7 +43,7 @@ def forward(
         bias = None if bias is None else bias.astype(np.float32)
         args = x.astype(np.float32), weight.astype(np.float32), stride, padding, dilation, groups
         return forward(*args, bias, algorithm).astype(np.float16)
-    size = _output_size(x.shape, weight.shape, stride, padding, dilation)
+    size = conv_size(x.shape, weight.shape, stride, padding, dilation)
     y = empty((len(x), len(weight), *size), x, op="conv2d")
     if y.size == 0 or weight.shape[1] == 0:
         y[...] = 0 if bias is None else bias[:, None, None]
@@ -121,14 +121,6 @@ def _compute(problem: Problem, algorithm: str, *args: Any) -> None:
     getattr(module, problem.direction)(*args)
 
 
-def _output_size(
-    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], S: Pair, P: Pair, D: Pair
-) -> Pair:
-    H, W = x_shape[2:]
-    KH, KW = weight_shape[2:]
-    return conv_output(H, KH, S[0], P[0], D[0]), conv_output(W, KW, S[1], P[1], D[1])
-
-
 def _integers(
     x: Array, weight: Array, size: Pair, S: Pair, P: Pair, D: Pair, bias: Array | None
 ) -> Array:
@@ -168,7 +160,7 @@ def problem_of(
         size: Pair = x_shape[2], x_shape[3]
     else:
         P = ZERO if padding == "valid" else pair(padding, "padding", "conv2d", low=0)
-        size = _output_size(x_shape, weight_shape, S, P, D)
+        size = conv_size(x_shape, weight_shape, S, P, D)
     itemsize = np.dtype(dtype).itemsize
     return Problem(direction, x_shape, weight_shape, size, itemsize, S, P, D, groups)
 

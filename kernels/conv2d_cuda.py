@@ -15,7 +15,7 @@ import numpy as np
 
 from . import cuda_source
 from .backend import Array, contiguous, empty
-from .geometry import Pair, conv_output
+from .geometry import Pair, conv_size
 from .launcher import cuda_kernel, launch
 
 ONE, ZERO = (1, 1), (0, 0)
@@ -30,13 +30,9 @@ def forward(
     groups: int = 1, bias: Array | None = None,
 ) -> Array:  # fmt: skip
     """:func:`conv2d.forward` of arrays on a GPU."""
-    N, _, H, W = x.shape
-    F, CG, KH, KW = weight.shape
-    size = (
-        conv_output(H, KH, stride[0], padding[0], dilation[0]),
-        conv_output(W, KW, stride[1], padding[1], dilation[1]),
-    )
-    y = empty((N, F, *size), x, op="conv2d")
+    F, CG = weight.shape[:2]
+    size = conv_size(x.shape, weight.shape, stride, padding, dilation)
+    y = empty((len(x), F, *size), x, op="conv2d")
     if y.size == 0 or CG == 0:
         y[...] = 0 if bias is None else bias[:, None, None]
         return y

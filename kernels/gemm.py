@@ -76,10 +76,12 @@ def panel_box(p: int, N: int, OH: int, OW: int, panel: Panel) -> tuple[int, ...]
 box = inline(panel_box)
 
 
-@inline
-def rounded_up(n: int, to: int) -> int:
+def rounded(n: int, to: int) -> int:
     """The multiple of ``to`` at or above n."""
     return (n + to - 1) // to * to
+
+
+rounded_up = inline(rounded)
 
 
 @inline
@@ -288,11 +290,6 @@ def pack_transposed(x: Array, out: Array, first: int, panel: Panel) -> None:
                             of[uint(to + m) + i * uint(W)] = xf[uint(source + m * OH * OW) + i]
                         else:
                             of[uint(to + m) + i * uint(W)] = 0
-
-
-def rounded(n: int, to: int) -> int:
-    """The multiple of ``to`` at or above n."""
-    return math.ceil(n / to) * to
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -50,6 +50,14 @@ def conv_output(size: int, K: int, S: int, P: int, D: int) -> int:
     return (size + 2 * P - D * (K - 1) - 1) // S + 1
 
 
+def conv_size(
+    x_shape: Sequence[int], weight_shape: Sequence[int], S: Pair, P: Pair, D: Pair
+) -> Pair:
+    """(OH, OW) of a convolution of x (N, C, H, W) with a weight (F, C/G, KH, KW), unchecked."""
+    (H, W), (KH, KW) = x_shape[2:], weight_shape[2:]
+    return conv_output(H, KH, S[0], P[0], D[0]), conv_output(W, KW, S[1], P[1], D[1])
+
+
 def conv_output_size(op: str, size: Pair, kernel: Pair, S: Pair, P: Pair, D: Pair) -> Pair:
     """(OH, OW) of a convolution over ``size`` = (H, W); RuntimeError if the kernel does not fit."""
     padded = tuple(n + 2 * p for n, p in zip(size, P))

@@ -31,12 +31,11 @@ from .im2col import take, valid
 from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange
 from .microkernel import HALF, ROWS
-from .tiles import add_turned, columns_of, looks_inside, matrices_of, tiles
+from .tiles import DEPTH, add_turned, columns_of, looks_inside, matrices_of, tiles, views_of
 
 __all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights", "workspace_bytes"]
 
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache
-DEPTH = 512  # terms added up in one go: a longer chain would round more
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
 
 
@@ -58,11 +57,10 @@ def pack_weights_numpy(
     order = (0, 3, 4, 1, 2) if turned else (0, 3, 4, 2, 1)
     M = CG if turned else F // G
     rows = taps.transpose(order).reshape(G, -1, M)
-    columns = int(cuts.sum()) * (HALF // w.itemsize)
-    rows = np.pad(rows, ((0, 0), (0, 0), (0, columns - M)))
-    ends = np.cumsum(cuts)[:-1] * (HALF // w.itemsize)
-    parts = [part.reshape(G, -1) for part in np.split(rows, ends, axis=2)]
-    w[:] = np.concatenate(parts, axis=1).reshape(-1)
+    for left, tile in views_of(w, G, rows.shape[1], cuts):
+        tile[...] = 0
+        some = rows[:, :, left : left + tile.shape[2]]
+        tile[:, :, : some.shape[2]] = some
 
 
 @kernel(numpy=pack_weights_numpy)

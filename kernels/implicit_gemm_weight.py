@@ -21,10 +21,9 @@ from .geometry import Pair
 from .im2col import valid
 from .jit import kernel, prange
 from .microkernel import HALF, ROWS
-from .simd import transpose
-from .tiles import add_tile, columns_of, looks_inside, matrices_of, tiles
+from .simd import turn
+from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles, views_of
 
-DEPTH = 512  # terms added up in one go: a longer chain would round more
 CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
 TALL = 8  # tiles of rows that share a part of gy while it is in cache
 PARTS = 16  # tasks that a sum over pixels is cut into where it has few rows and columns
@@ -37,12 +36,11 @@ def pack_pixels_numpy(
     N, M, OH, OW = gy.shape
     part = gy.reshape(N // G, G, M, OH, OW)[n0:n1, :, :, h0:h1]
     part = part.reshape(-1, I, G, M, h1 - h0, OW).transpose(2, 0, 4, 5, 1, 3).reshape(G, -1, M)
-    columns = int(cuts.sum()) * (HALF // b.itemsize)
-    part = np.pad(part, ((0, 0), (0, 0), (0, columns - M)))
-    ends = np.cumsum(cuts)[:-1] * (HALF // b.itemsize)
-    b[: part.size] = np.concatenate(
-        [p.reshape(G, -1) for p in np.split(part, ends, axis=2)], axis=1
-    ).reshape(-1)
+    used = b[: G * part.shape[1] * int(cuts.sum()) * (HALF // b.itemsize)]
+    for left, tile in views_of(used, G, part.shape[1], cuts):
+        tile[...] = 0
+        some = part[:, :, left : left + tile.shape[2]]
+        tile[:, :, : some.shape[2]] = some
 
 
 @kernel(numpy=pack_pixels_numpy)
@@ -72,9 +70,8 @@ def pack_pixels(
                 lanes, squares = min(2 * h, width - m), min(2 * h, run - p)
                 t, q = to + p * I * width + m, source + m * OH * OW + p
                 wanted = min(lanes, M - left - m)
-                inside = q + (wanted - 1) * OH * OW + 2 * h <= gyf.size
-                if wanted > 0 and lanes == 2 * h and inside:
-                    transpose(gyf, q, OH * OW, wanted, b, t, I * width, squares)
+                if wanted > 0 and lanes == 2 * h:
+                    turn(gyf, q, OH * OW, wanted, b, t, I * width, squares)
                 else:
                     for j in range(squares):
                         for i in range(lanes):
@@ -103,15 +100,8 @@ def sum_pixels_numpy(
             seen = np.where(inside, seen, 0)
             totals[:, i, j] = np.einsum("qigchw,gqhwim->gcm", seen, part)
     totals = totals.reshape(G, K, -1)
-    at = 0
-    for g in range(G):
-        left = 0
-        for cut in cuts:
-            width = int(cut) * (HALF // x.itemsize)
-            tall = -(-K // ROWS) * ROWS
-            tile = sums[at : at + tall * width].reshape(tall, width)
-            tile[:K] += totals[g, :, left : left + width]
-            left, at = left + width, at + tall * width
+    for left, tile in views_of(sums, G, -(-K // ROWS) * ROWS, cuts):
+        tile[:, :K] += totals[:, :, left : left + tile.shape[2]]
 
 
 @kernel(numpy=sum_pixels_numpy, parallel_above=1 << 13)

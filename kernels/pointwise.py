@@ -16,7 +16,8 @@ from . import backend, im2col_gemm, implicit_gemm_weight
 from .backend import Array
 from .gemm import COLUMNS, IN_PLACE, Steps, gemm
 from .geometry import Pair
-from .microkernel import HALF, ROWS
+from .microkernel import ROWS
+from .tiles import views_of
 
 FEW = 100  # pixels of an image below which several of them are packed together
 
@@ -51,11 +52,8 @@ def grad_weight(
     if x.shape[1] == C < F:
         here = np.zeros(1, np.int64)
         sums, cuts = implicit_gemm_weight.sum_of_products(x, gy, stride, here, here, 1)
-        rows, left, at = -(-F // ROWS) * ROWS, 0, 0
-        for width in (int(cut) * (HALF // x.itemsize) for cut in cuts):
-            tile = sums[at : at + rows * width].reshape(rows, width)
-            gw[:, left : left + width, 0, 0] = tile[:F, : C - left]
-            left, at = left + width, at + rows * width
+        for left, tile in views_of(sums, 1, -(-F // ROWS) * ROWS, cuts):
+            gw[:, left : left + tile.shape[2], 0, 0] = tile[0, :F, : C - left]
     else:
         implicit_gemm_weight.grad_weight(gy, x, gw, stride, padding, dilation)
 

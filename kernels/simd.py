@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array
-from .jit import numba
+from .jit import inline, numba
 from .microkernel import VECTOR_BYTES
 
 COMPILED = numba is not None and not numba.config.DISABLE_JIT
@@ -93,3 +93,17 @@ if COMPILED:
     load, store, at_least = simd_llvm.load, simd_llvm.store, simd_llvm.at_least
     transpose, product = simd_llvm.transpose, simd_llvm.product
 tall_product, low_product = product(TALL, WIDE), product(LOW, WIDE)
+
+
+@inline
+def turn(
+    source: Array, s: int, s_row: int, rows: int, to: Array, t: int, t_row: int, columns: int
+) -> None:
+    """``transpose``, also where it would read beyond the end of the source."""
+    lanes = VECTOR_BYTES // source.itemsize
+    if s + (rows - 1) * s_row + lanes <= source.size:
+        transpose(source, s, s_row, rows, to, t, t_row, columns)
+    else:
+        for i in range(lanes):
+            for j in range(columns):
+                to[t + j * t_row + i] = source[s + min(i, rows - 1) * s_row + j]

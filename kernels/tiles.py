@@ -6,6 +6,8 @@ tile's of all rows, then the second's of all rows, and so on. ``cuts`` says how 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .backend import Array
@@ -24,6 +26,8 @@ from .microkernel import (
     turned4,
     turned6,
 )
+
+DEPTH = 512  # terms added up in one go: a longer chain would round more
 
 
 def tiles(columns: int, itemsize: int) -> list[int]:
@@ -86,11 +90,18 @@ def add_turned(
         turned1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
 
 
-def matrices_of(w: Array, G: int, K: int, cuts: Array) -> Array:
-    """The packed weights as plain matrices, (G, K, columns)."""
-    sizes = [int(n) * (HALF // w.itemsize) * K for n in cuts]
-    parts = np.split(w.reshape(G, -1), np.cumsum(sizes)[:-1], axis=1)
-    return np.concatenate([part.reshape(G, K, -1) for part in parts], axis=2)
+def views_of(flat: Array, G: int, rows: int, cuts: Array) -> Iterator[tuple[int, Array]]:
+    """Of each tile its first column, and a view of it, (G, rows, width)."""
+    flat, left = flat.reshape(G, -1), 0
+    for cut in cuts:
+        width = int(cut) * (HALF // flat.itemsize)
+        yield left, flat[:, left * rows : (left + width) * rows].reshape(G, rows, width)
+        left += width
+
+
+def matrices_of(flat: Array, G: int, rows: int, cuts: Array) -> Array:
+    """All tiles as plain matrices, (G, rows, columns)."""
+    return np.concatenate([tile for _, tile in views_of(flat, G, rows, cuts)], axis=2)
 
 
 def looks_inside(shifts: Array, out: int, step: int, n: int) -> Array:

@@ -40,8 +40,8 @@ from .geometry import Pair
 from .im2col import windows
 from .jit import inline, kernel, prange
 from .microkernel import VECTOR_BYTES
-from .simd import LOW, TALL, WIDE, at_least, load, low_product, store, tall_product, transpose
-from .winograd_tile import both_ways, data_pass, filter_pass, matrices, result_pass, tiles_of, turn
+from .simd import LOW, TALL, WIDE, at_least, load, low_product, store, tall_product, transpose, turn
+from .winograd_tile import both_ways, data_pass, filter_pass, matrices, result_pass, tiles_of
 from .winograd_weight import grad_weight
 
 __all__ = [

@@ -16,7 +16,7 @@ from .geometry import Pair
 from .im2col import valid
 from .jit import inline
 from .microkernel import VECTOR_BYTES
-from .simd import load, store, transpose
+from .simd import load, store, turn
 
 P, Q = 3 / 4, 3 / 2  # the points of T = 4 are 0, P, -P, Q, -Q and infinity
 P2, Q2 = P * P, Q * Q
@@ -108,20 +108,6 @@ def matrices(tile: int) -> tuple[Array, Array, Array]:
     data, taps, result = (data_2, filter_2, result_2) if tile == 2 else (data_4, filter_4, result_4)
     B, G, A = data(*np.eye(size)), taps(*np.eye(3)), result(*np.eye(size))
     return np.array(B), np.array(G), np.array(A)
-
-
-@inline
-def turn(
-    source: Array, s: int, s_row: int, rows: int, to: Array, t: int, t_row: int, columns: int
-) -> None:
-    """``transpose``, also where it would read beyond the end of the source."""
-    lanes = VECTOR_BYTES // source.itemsize
-    if s + (rows - 1) * s_row + lanes <= source.size:
-        transpose(source, s, s_row, rows, to, t, t_row, columns)
-    else:
-        for i in range(lanes):
-            for j in range(columns):
-                to[t + j * t_row + i] = source[s + min(i, rows - 1) * s_row + j]
 
 
 @inline

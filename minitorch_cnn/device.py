@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-HOST = (np.ndarray, np.generic)  # what lives in the CPU's memory; the rest is CuPy's
+from .kernels.backend import HOST
 
 
 class device:

@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .device import HOST
 from .device import device as Device
 from .dtypes import dtype, from_numpy_dtype, get_default_dtype
 from .grad_mode import (
@@ -44,6 +43,7 @@ from .grad_mode import (
     set_grad_enabled,
     watch,
 )
+from .kernels.backend import HOST
 from .size import Size
 
 __all__ = [
