@@ -1,9 +1,10 @@
-"""Which algorithm computes a convolution: one table, read from the top.
+"""Which algorithm computes a convolution: a table for the CPU, one for GPUs, read from the top.
 
 A row says for which shapes an algorithm *can* be used, for which it *pays*, and why. ``choose``
 takes the first row that can and pays, unless a name is asked for: by the call's ``algorithm=``, by
 :func:`use`, or by the environment variable ``MINITORCH_CNN_CONV2D``. A name that cannot do a layer
-(no algorithm but the direct loops does depthwise ones, say) leaves that layer to the table.
+(no algorithm but the direct loops does depthwise ones, and tensor cores are a GPU's) leaves that
+layer to the table.
 
 Results of different algorithms differ by rounding; each by itself gives the same bits every time.
 """
@@ -28,11 +29,12 @@ class Problem(NamedTuple):
     x_shape: tuple[int, ...]  # (N, C, H, W)
     weight_shape: tuple[int, ...]  # (F, C/G, KH, KW)
     size: Pair  # (OH, OW)
-    itemsize: int  # 4: float32, 8: float64
+    itemsize: int  # 4: float32, 8: float64; on a GPU also 2: float16
     stride: Pair
     padding: Pair
     dilation: Pair
     groups: int
+    gpu: int = 0  # the compute capability of the GPU, 75 or 90, that computes it; 0: the CPU
 
     @property
     def macs(self) -> int:
@@ -92,6 +94,22 @@ def _always(_: Problem) -> bool:
     return True
 
 
+def _tensor_cores(p: Problem) -> bool:
+    """Volta's were the first; the kernels read numbers of 16 bits."""
+    return p.itemsize == 2 and p.gpu >= 70
+
+
+def _winograd_on_gpu(p: Problem) -> bool:
+    return _plain_3x3(p) and p.direction != "grad_weight"
+
+
+def _saves_on_gpu(p: Problem) -> bool:
+    """float32 only, as on the CPU."""
+    from .winograd_cuda import saves
+
+    return p.itemsize == 4 and saves(p)
+
+
 LARGEST_BAND = 1 << 23
 TABLE = (
     Choice(
@@ -115,19 +133,39 @@ TABLE = (
         _always, _always,
     ),
 )  # fmt: skip
-NAMES = ("auto", *(row.algorithm for row in TABLE))
+# Of a row here, ``module`` is the .cu, or the .py that launches several. Not measured on a GPU.
+GPU_TABLE = (
+    TABLE[0],
+    Choice(
+        "tensor_cores", "conv2d_wmma", "16 bits: tensor cores multiply matrices of 16 x 16 at once",
+        _tensor_cores, _always,
+    ),
+    Choice(
+        "winograd", "winograd_cuda", "3x3: the multiplications saved outweigh the memory traffic",
+        _winograd_on_gpu, _saves_on_gpu,
+    ),
+    Choice(
+        "implicit_gemm", "conv2d", "a product of matrices, its tiles fetched through the window",
+        _always, _always,
+    ),
+)  # fmt: skip
+NAMES = ("auto", *dict.fromkeys(row.algorithm for row in (*TABLE, *GPU_TABLE)))
 _wanted: dict[str, str] = {}
+
+
+def _table(problem: Problem) -> tuple[Choice, ...]:
+    return GPU_TABLE if problem.gpu else TABLE
 
 
 def can(problem: Problem) -> list[str]:
     """The algorithms that can compute it."""
-    names = [row.algorithm for row in TABLE if row.can(problem)]
+    names = [row.algorithm for row in _table(problem) if row.can(problem)]
     return names if "direct" not in names else ["direct"]
 
 
 def choose(problem: Problem, algorithm: str = "auto") -> Chosen:
     """The algorithm for a problem: the one asked for, if it can, else that of the table."""
-    if autotuned(algorithm) and (times := autotune.known(problem)):
+    if not problem.gpu and autotuned(algorithm) and (times := autotune.known(problem)):
         chosen = choose(problem, next(iter(times)))
         told = ", ".join(f"{name} {ms:.3g} ms" for name, ms in times.items())
         return chosen._replace(why=f"measured: {told}")
@@ -145,13 +183,13 @@ def autotuned(algorithm: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _choose(problem: Problem, algorithm: str, cpu: str, threads: int) -> Chosen:
-    names = can(problem)
+    names, table = can(problem), _table(problem)
     if algorithm in names:
-        row, why = next(row for row in TABLE if row.algorithm == algorithm), "asked for"
-    elif cpu == "numpy" and names != ["direct"]:
+        row, why = next(row for row in table if row.algorithm == algorithm), "asked for"
+    elif cpu == "numpy" and not problem.gpu and names != ["direct"]:
         row, why = TABLE[-1], "plain NumPy: whole-array products"
     else:
-        row = next(row for row in TABLE if row.algorithm in names and row.pays(problem))
+        row = next(row for row in table if row.algorithm in names and row.pays(problem))
         why = row.why
     return Chosen(row.algorithm, row.module, why, _workspace(problem, row.algorithm))
 
@@ -159,6 +197,10 @@ def _choose(problem: Problem, algorithm: str, cpu: str, threads: int) -> Chosen:
 def _workspace(p: Problem, algorithm: str) -> int:
     N = p.x_shape[0]
     F, CG, KH, KW = p.weight_shape
+    if p.gpu:
+        from . import conv2d_cuda
+
+        return conv2d_cuda.workspace_bytes(p, algorithm)
     if algorithm == "winograd":
         from . import winograd
         from .winograd_conv import tile_of

@@ -4,8 +4,8 @@
     grad_input   gx[n, c, h, w]   = sum over f, kh, kw of w[f, c, kh, kw] gy[n, f, ...]
     grad_weight  gw[f, c, kh, kw] = sum over n, oh, ow of gy[n, f, oh, ow] x[n, c, ...]
 
-``algorithms.choose`` picks by shape among the modules of ``ALGORITHMS``, each of which has these
-three functions: direct loops (``depthwise``), a product of matrices per image (``pointwise``), the
+``algorithms.choose`` picks by shape among the modules of its table, each of which has these three
+functions: direct loops (``depthwise``), a product of matrices per image (``pointwise``), the
 columns written down (``im2col_gemm``) or not (``implicit_gemm``), and fewer multiplications
 (``winograd``).
 """
@@ -38,7 +38,9 @@ def forward(
     ``algorithms.NAMES`` that can do it. Cost: numel(y) C/G KH KW multiply-adds.
     """
     if not isinstance(x, np.ndarray):
-        return conv2d_cuda.forward(x, weight, stride, padding, dilation, groups, bias)
+        return conv2d_cuda.forward(
+            x, weight, stride, padding, dilation, groups, bias, algorithm
+        )
     if x.dtype == np.float16:
         bias = None if bias is None else bias.astype(np.float32)
         args = x.astype(np.float32), weight.astype(np.float32), stride, padding, dilation, groups
@@ -67,7 +69,9 @@ def grad_input(
     """gx[n, g C/G + c, h, w] = sum over f in group g and all kh, kw, oh, ow with
     oh SH + kh DH - PH = h and ow SW + kw DW - PW = w of weight[f, c, kh, kw] * gy[n, f, oh, ow]."""
     if not isinstance(gy, np.ndarray):
-        return conv2d_cuda.grad_input(gy, weight, x_shape, stride, padding, dilation, groups)
+        return conv2d_cuda.grad_input(
+            gy, weight, x_shape, stride, padding, dilation, groups, algorithm
+        )
     if gy.dtype == np.float16:
         wide = gy.astype(np.float32), weight.astype(np.float32)
         gx = grad_input(*wide, x_shape, stride, padding, dilation, groups, algorithm)
@@ -93,7 +97,9 @@ def grad_weight(
     """gw[f, c, kh, kw] = sum over n, oh, ow of
     gy[n, f, oh, ow] * x[n, g C/G + c, oh SH + kh DH - PH, ow SW + kw DW - PW]."""
     if not isinstance(gy, np.ndarray):
-        return conv2d_cuda.grad_weight(gy, x, weight_shape, stride, padding, dilation, groups)
+        return conv2d_cuda.grad_weight(
+            gy, x, weight_shape, stride, padding, dilation, groups, algorithm
+        )
     if x.dtype == np.float16:
         wide = gy.astype(np.float32), x.astype(np.float32)
         gw = grad_weight(*wide, weight_shape, stride, padding, dilation, groups, algorithm)

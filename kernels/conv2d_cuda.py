@@ -1,64 +1,77 @@
-"""Convolution on a GPU: which kernels of conv2d.cu and depthwise.cu run, and on how many slices.
+"""Convolution on a GPU: the same functions as in ``conv2d.py``, which sends arrays on a GPU here.
 
-The same functions as in ``conv2d.py``, which sends arrays on a GPU here. There are no columns in
-memory and so no workspace, but for ``grad_weight``'s partial sums. float16 is stored as it is and
-computed in float32. Integers, which nobody times, take the naive kernels.
+``algorithms.GPU_TABLE`` chooses among the kernels of conv2d.cu, conv2d_wmma.cu (tensor cores),
+depthwise.cu and winograd.cu (``winograd_cuda``). There are no columns in memory and so no
+workspace, but for Winograd's, and for ``grad_weight``'s partial sums. float16 is stored as it is
+and its sums are float32. Integers, which nobody times, take the naive kernels.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import cuda_source
+from . import algorithms, cuda_source, winograd_cuda
+from .algorithms import Problem
 from .backend import Array, contiguous, empty
 from .geometry import Pair, conv_size
-from .launcher import cuda_kernel, launch
+from .launcher import compute_capability, cuda_kernel, launch
 
 ONE, ZERO = (1, 1), (0, 0)
 CONV2D = Path(__file__).with_name("conv2d.cu")
 SLICE = 1024  # pixels at least that one slice of grad_weight adds up
 TILES = 64  # blocks to aim at in grad_weight: what keeps a small GPU busy
 MOST_BLOCKS = 65535  # along z
+TENSOR_TILE = 64, 64  # rows and columns of a block's part, of tensor_tile.cuh
 
 
 def forward(
     x: Array, weight: Array, stride: Pair = ONE, padding: Pair = ZERO, dilation: Pair = ONE,
-    groups: int = 1, bias: Array | None = None,
+    groups: int = 1, bias: Array | None = None, algorithm: str = "auto",
 ) -> Array:  # fmt: skip
     """:func:`conv2d.forward` of arrays on a GPU."""
-    F, CG = weight.shape[:2]
     size = conv_size(x.shape, weight.shape, stride, padding, dilation)
-    y = empty((len(x), F, *size), x, op="conv2d")
-    if y.size == 0 or CG == 0:
+    y = empty((len(x), len(weight), *size), x, op="conv2d")
+    if y.size == 0 or weight.shape[1] == 0:
         y[...] = 0 if bias is None else bias[:, None, None]
         return y
-    bias = None if bias is None else contiguous(bias)
-    _run("forward", x, CG, groups, contiguous(x), contiguous(weight), bias, y,
-         *stride, *padding, *dilation)  # fmt: skip
+    arrays = contiguous(x), contiguous(weight), None if bias is None else contiguous(bias), y
+    settings = stride, padding, dilation, groups
+    module = _module("forward", x, x.shape, weight.shape, size, settings, algorithm)
+    if module == "winograd_cuda":
+        winograd_cuda.forward(*arrays, padding)
+    else:
+        _launch(module, "forward", arrays, settings)
     return y
 
 
 def grad_input(
     gy: Array, weight: Array, x_shape: tuple[int, ...], stride: Pair = ONE, padding: Pair = ZERO,
-    dilation: Pair = ONE, groups: int = 1,
+    dilation: Pair = ONE, groups: int = 1, algorithm: str = "auto",
 ) -> Array:  # fmt: skip
     """:func:`conv2d.grad_input` of arrays on a GPU."""
     gx = empty(x_shape, gy, op="grad_input of conv2d")
     if gx.size == 0 or gy.size == 0:
         gx[...] = 0
         return gx
-    _run("grad_input", gy, weight.shape[1], groups, contiguous(gy), contiguous(weight), gx,
-         *stride, *padding, *dilation)  # fmt: skip
+    arrays = contiguous(gy), contiguous(weight), gx
+    settings = stride, padding, dilation, groups
+    size = gy.shape[2:]
+    module = _module("grad_input", gy, x_shape, weight.shape, size, settings, algorithm)
+    if module == "winograd_cuda":
+        winograd_cuda.grad_input(*arrays, padding)
+    else:
+        _launch(module, "grad_input", arrays, settings)
     return gx
 
 
 def grad_weight(
     gy: Array, x: Array, weight_shape: tuple[int, ...], stride: Pair = ONE, padding: Pair = ZERO,
-    dilation: Pair = ONE, groups: int = 1,
+    dilation: Pair = ONE, groups: int = 1, algorithm: str = "auto",
 ) -> Array:  # fmt: skip
     """:func:`conv2d.grad_weight` of arrays on a GPU."""
     gw = empty(weight_shape, x)
@@ -66,16 +79,18 @@ def grad_weight(
         gw[...] = 0
         return gw
     gy, x = contiguous(gy), contiguous(x)
-    settings = (*stride, *padding, *dilation)
-    if (weight_shape[1] == 1 and groups > 1) or x.dtype.kind != "f":
-        _run("grad_weight", x, weight_shape[1], groups, gy, x, gw, *settings)
+    settings = stride, padding, dilation, groups
+    size = gy.shape[2:]
+    module = _module("grad_weight", x, x.shape, weight_shape, size, settings, algorithm)
+    if module not in ("conv2d", "conv2d_wmma"):
+        _launch(module, "grad_weight", (gy, x, gw), settings)
         return gw
-    S = slices(gy.shape, weight_shape, groups, x.dtype)
+    S = slices(module, gy.shape, weight_shape, groups, x.dtype)
     sums = np.promote_types(x.dtype, np.float32)  # of halves, as floats
     partial = gw[None]
     if S > 1 or sums != x.dtype:
         partial = empty((S, *weight_shape), x, sums, op="grad_weight of conv2d")
-    launch("conv2d", "grad_weight", gy, x, partial, *settings, groups)
+    _launch(module, "grad_weight", (gy, x, partial), settings)
     if partial.dtype != gw.dtype or S > 1:
         launch("conv2d", "add_slices", partial, gw)
     return gw
@@ -97,23 +112,61 @@ def fold(
 
 
 def slices(
-    gy_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, dtype: Any
+    module: str, gy_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, dtype: Any
 ) -> int:
     """How many partial sums ``grad_weight`` keeps: by shapes alone, so the bits are any GPU's."""
     N, F, OH, OW = gy_shape
-    tile = cuda_kernel(CONV2D, "grad_weight", np.dtype(dtype).char)
-    rows, columns = (
-        cuda_source.constant(tile.source, tile.templates, name) for name in ("ROWS", "COLS")
-    )
+    rows, columns = TENSOR_TILE if module == "conv2d_wmma" else _tile(np.dtype(dtype).char)
     K = math.prod(weight_shape[1:])
     tiles = math.ceil(K / columns) * math.ceil(F // groups / rows) * groups
     wanted = max(1, min(N * OH * OW // SLICE, TILES // tiles))
     return max(1, min(wanted, MOST_BLOCKS // groups))
 
 
-def _run(name: str, like: Array, CG: int, groups: int, *args: Any) -> None:
-    """Depthwise, naive for integers, or tiled."""
-    if CG == 1 and groups > 1 and like.dtype.kind == "f":
-        launch("depthwise", name, *args)
+@functools.cache
+def _tile(code: str) -> tuple[int, int]:
+    """Rows and columns of a block's part, of tile.cuh."""
+    kernel = cuda_kernel(CONV2D, "grad_weight", code)
+    rows, columns = (
+        cuda_source.constant(kernel.source, kernel.templates, name) for name in ("ROWS", "COLS")
+    )
+    return rows, columns
+
+
+def workspace_bytes(p: Problem, algorithm: str) -> int:
+    """Bytes beside input, weight and output."""
+    if algorithm == "winograd" and p.direction != "grad_weight":
+        return winograd_cuda.workspace_bytes(p)
+    if algorithm in ("implicit_gemm", "tensor_cores") and p.direction == "grad_weight":
+        module = "conv2d" if algorithm == "implicit_gemm" else "conv2d_wmma"
+        gy_shape = p.x_shape[0], p.weight_shape[0], *p.size
+        S = slices(module, gy_shape, p.weight_shape, p.groups, f"f{p.itemsize}")
+        if S > 1 or p.itemsize == 2:
+            return S * math.prod(p.weight_shape) * max(4, p.itemsize)
+    return 0
+
+
+def _module(
+    direction: str, like: Array, x_shape: tuple[int, ...], weight_shape: tuple[int, ...],
+    size: Pair, settings: tuple[Pair, Pair, Pair, int], algorithm: str,
+) -> str:  # fmt: skip
+    """Who computes it; "" of integers."""
+    if like.dtype.kind != "f":
+        return ""
+    problem = Problem(
+        direction, x_shape, weight_shape, size, like.itemsize, *settings, compute_capability(like)
+    )
+    return algorithms.choose(problem, algorithm).module
+
+
+def _launch(
+    module: str, direction: str, arrays: tuple[Array, ...], settings: tuple[Pair, Pair, Pair, int]
+) -> None:
+    """Run a kernel whose arguments are these arrays and the settings as numbers."""
+    stride, padding, dilation, groups = settings
+    numbers = *stride, *padding, *dilation
+    if module == "depthwise":
+        launch(module, direction, *arrays, *numbers)
     else:
-        launch("conv2d", name if like.dtype.kind == "f" else f"{name}_naive", *args, groups)
+        launch(module or "conv2d", direction if module else f"{direction}_naive",
+               *arrays, *numbers, groups)  # fmt: skip

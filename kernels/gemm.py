@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend
+from . import backend, gemm_cuda
 from .backend import Array, array_module, contiguous, empty
 from .jit import inline, kernel, prange
 from .microkernel import HALF, ROWS, masked, tile4, tile6
@@ -297,8 +297,10 @@ def matmul(a: Array, b: Array) -> Array:
 
     float32 and float64, in any memory order; float16 is computed in float32, integers by NumPy. The
     bits do not depend on the number of threads (those of a multi-threaded BLAS do). On a GPU this
-    is cuBLAS.
+    is cuBLAS, and of float16 gemm_wmma.cu where there are tensor cores.
     """
+    if a.dtype == np.float16 and not isinstance(a, np.ndarray) and gemm_cuda.can(a, b):
+        return gemm_cuda.matmul(a, b)
     if a.dtype == np.float16:
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
     if not isinstance(a, np.ndarray):

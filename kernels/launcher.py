@@ -25,7 +25,9 @@ import numpy as np
 from . import cuda_source
 from .arguments import argument_error, grid_error, packed
 
-__all__ = ["CudaKernel", "cuda_kernel", "has_twin", "launch", "launch_twin"]
+__all__ = [
+    "CudaKernel", "compute_capability", "cuda_kernel", "has_twin", "launch", "launch_twin",
+]  # fmt: skip
 
 HERE = Path(__file__).parent
 C_NAMES: dict[str, str] = {
@@ -55,16 +57,24 @@ def launch(file: str, name: str, *args: Any) -> None:
 
 
 def _launch(path: Path, name: str, args: Sequence[Any]) -> None:
-    position = _typed_argument(path, name)
-    code = None
-    if position is not None and position < len(args):
-        code = getattr(getattr(args[position], "dtype", None), "char", None)
-    cuda_kernel(path, name, code)(*args)
+    typed = (args[i] for i in _typed_arguments(path, name) if i < len(args))
+    codes = (getattr(getattr(a, "dtype", None), "char", None) for a in typed if a is not None)
+    cuda_kernel(path, name, next(codes, None))(*args)
 
 
 @functools.cache
 def cupy() -> ModuleType:
     return importlib.import_module("cupy")
+
+
+def compute_capability(x: Any) -> int:
+    """75 or 90, say, of the GPU that an array is on."""
+    return _compute_capability(int(x.device.id))
+
+
+@functools.cache
+def _compute_capability(device: int) -> int:
+    return int(cupy().cuda.Device(device).compute_capability)
 
 
 @functools.cache
@@ -73,15 +83,15 @@ def _kernels(path: Path) -> Mapping[str, cuda_source.Kernel]:
 
 
 @functools.cache
-def _typed_argument(path: Path, name: str) -> int | None:
-    """Which argument's dtype is the type parameter T; None for a kernel without one."""
+def _typed_arguments(path: Path, name: str) -> tuple[int, ...]:
+    """Which arguments' dtype is the type parameter; the first that is not None says it."""
     if name not in _kernels(path):
         raise NotImplementedError(f"{path.name} has no kernel {name!r}: this runs on the CPU only")
     source = _kernels(path)[name]
-    for position, (type, _) in enumerate(source.parameters):
-        if source.templates and re.search(rf"\b{source.templates[0]}\b", type):
-            return position
-    return None
+    if not source.templates:
+        return ()
+    parameter = re.compile(rf"\b{source.templates[0]}\b")
+    return tuple(i for i, (type, _) in enumerate(source.parameters) if parameter.search(type))
 
 
 @functools.cache

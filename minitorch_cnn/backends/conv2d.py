@@ -1,12 +1,13 @@
-"""``torch.backends.conv2d``: which algorithm computes a convolution on the CPU, and why.
+"""``torch.backends.conv2d``: which algorithm computes a convolution, and why.
 
 >>> import minitorch_cnn as torch
 >>> with torch.backends.conv2d.using("im2col"):
 ...     print(torch.backends.conv2d.algorithm())
 im2col
 
-A table chooses by shape (``kernels/algorithms.py``); :func:`use` and :func:`using` ask for one
-algorithm instead, where it can, and :func:`autotune` lets the clock choose. Of the environment,
+A table chooses by shape (``kernels/algorithms.py``: one for the CPU; one for GPUs, of "direct",
+"tensor_cores", "winograd" and "implicit_gemm"); :func:`use` and :func:`using` ask for one algorithm
+instead, where it can, and :func:`autotune` lets the clock choose, on the CPU. Of the environment,
 ``MINITORCH_CNN_CONV2D`` and ``MINITORCH_CNN_AUTOTUNE=1`` do the same. :func:`explain` tells what
 a model gets.
 """

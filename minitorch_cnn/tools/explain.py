@@ -9,7 +9,9 @@ from typing import Any
 from .. import nn
 from ..kernels import algorithms
 from ..kernels.algorithms import Chosen, Problem
+from ..kernels.backend import HOST
 from ..kernels.geometry import pair
+from ..kernels.launcher import compute_capability
 from ..ops.conv import find_padding
 from ..tensor import Array, Tensor, no_grad, watch
 from .summary import format_bytes, named_layers
@@ -111,7 +113,8 @@ def explain(model: nn.Module, *inputs: Any) -> Explanation:
 
     For each: the choice for forward and both gradients, as it stands now (threads, what was asked
     for, what was measured), multiply-adds, and bytes of workspace. Without a backward run: the
-    choice depends on shapes alone. Convolutions of integers or on a GPU have no choice.
+    choice depends on shapes alone (on a GPU, also on whether that has tensor cores). Convolutions
+    of integers have no choice.
     """
     given = {id(x.array) for x in inputs if isinstance(x, Tensor)}
     rows: list[Row] = []
@@ -163,9 +166,10 @@ def _problem(
     image = (*image[:2], image[2] + extra[0], image[3] + extra[1])
     if op == "conv_transpose2d":
         image, result = result, image
-    itemsize = max(4, x.itemsize)  # halves are computed in float32
+    gpu = 0 if isinstance(x, HOST) else compute_capability(x)
+    itemsize = x.itemsize if gpu else max(4, x.itemsize)  # a CPU computes halves in float32
     return Problem(
-        direction, image, filters, result[2:], itemsize, S, P, D, settings.get("groups", 1)
+        direction, image, filters, result[2:], itemsize, S, P, D, settings.get("groups", 1), gpu
     )
 
 
