@@ -85,7 +85,7 @@ def grad_weight(
     if module not in ("conv2d", "conv2d_wmma"):
         _launch(module, "grad_weight", (gy, x, gw), settings)
         return gw
-    S = slices(module, gy.shape, weight_shape, groups, x.dtype)
+    S = slices(gy.shape, weight_shape, groups, x.dtype, module)
     sums = np.promote_types(x.dtype, np.float32)  # of halves, as floats
     partial = gw[None]
     if S > 1 or sums != x.dtype:
@@ -112,8 +112,9 @@ def fold(
 
 
 def slices(
-    module: str, gy_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, dtype: Any
-) -> int:
+    gy_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, dtype: Any,
+    module: str = "conv2d",
+) -> int:  # fmt: skip
     """How many partial sums ``grad_weight`` keeps: by shapes alone, so the bits are any GPU's."""
     N, F, OH, OW = gy_shape
     rows, columns = TENSOR_TILE if module == "conv2d_wmma" else _tile(np.dtype(dtype).char)
@@ -140,7 +141,7 @@ def workspace_bytes(p: Problem, algorithm: str) -> int:
     if algorithm in ("implicit_gemm", "tensor_cores") and p.direction == "grad_weight":
         module = "conv2d" if algorithm == "implicit_gemm" else "conv2d_wmma"
         gy_shape = p.x_shape[0], p.weight_shape[0], *p.size
-        S = slices(module, gy_shape, p.weight_shape, p.groups, f"f{p.itemsize}")
+        S = slices(gy_shape, p.weight_shape, p.groups, f"f{p.itemsize}", module)
         if S > 1 or p.itemsize == 2:
             return S * math.prod(p.weight_shape) * max(4, p.itemsize)
     return 0
