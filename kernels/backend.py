@@ -32,6 +32,7 @@ _chosen: dict[str, int] = {}
 parallel_lock = threading.Lock()
 
 
+SURELY_THERE = 1 << 23  # elements: no machine is too small for 64 MB
 HOST = (np.ndarray, np.generic)  # what lives in the CPU's memory; the rest is CuPy's
 
 
@@ -89,7 +90,8 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") 
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     if not isinstance(like, HOST):
         return _on_gpu(array_module(like).empty, shape, dtype)
-    check_memory(shape, dtype, op)
+    if math.prod(shape) > SURELY_THERE:
+        check_memory(shape, dtype, op)
     return memory.empty(shape, dtype)
 
 
@@ -129,7 +131,8 @@ def memory_limit() -> int:
 
 def contiguous(x: Array) -> Array:
     """``x`` itself if C-contiguous and aligned, else a copy: kernels see plain memory only."""
-    if x.flags.c_contiguous and (not isinstance(x, np.ndarray) or x.flags.aligned):
+    flags = x.flags
+    if flags.c_contiguous and (not isinstance(x, np.ndarray) or flags.aligned):
         return x
     return x.copy(order="C")
 

@@ -40,14 +40,15 @@ def apply(
     take the arrays' dtype, so that a float32 kernel has no float64 in it.
     """
     x = arrays[0]
-    if x.dtype == np.float16:
-        return apply(k, *(a.astype(np.float32) for a in arrays), settings=settings).astype(x.dtype)
+    dtype = x.dtype
+    if dtype.itemsize == 2:
+        return apply(k, *(a.astype(np.float32) for a in arrays), settings=settings).astype(dtype)
     if out is None or not getattr(out.flags, "writeable", True) or contiguous(out) is not out:
         out = empty(x.shape, x)
     y = out
     if y.size:
         flat = [contiguous(a).reshape(-1) for a in arrays]
-        k(*flat, y.reshape(-1), *(x.dtype.type(s) for s in settings))
+        k(*flat, y.reshape(-1), *map(dtype.type, settings))
     return y
 
 

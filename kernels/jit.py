@@ -87,15 +87,20 @@ class Kernel:
                 if not a.flags.writeable:
                     self._run(tuple(map(_writeable, args)))
                     return
-                largest = max(largest, a.size)
+                if a.size > largest:
+                    largest = a.size
         if _State.forked:
             self.serial(*args)
+            return
+        threads = 1 if largest < self.parallel_above else backend.get_num_threads()
+        if _state.threads != threads:
+            with _sleeping_threads():  # the first call loads OpenMP
+                numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+            _state.threads = threads
+        if _State.reentrant:
+            self.compiled(*args)
         else:
-            _launch(
-                self.compiled,
-                args,
-                1 if largest < self.parallel_above else backend.get_num_threads(),
-            )
+            _launch_alone(self.compiled, args)
 
 
 def kernel(
@@ -137,16 +142,8 @@ class _State(threading.local):
 _state = _State()
 
 
-def _launch(compiled: Any, args: tuple[Any, ...], threads: int) -> None:
-    threads = min(threads, numba.config.NUMBA_NUM_THREADS)
-    if _state.threads != threads:
-        with _sleeping_threads():  # the first call loads OpenMP
-            numba.set_num_threads(threads)
-        _state.threads = threads
-    if _State.reentrant:
-        compiled(*args)
-        return
-    # Numba's fallback layer, workqueue, aborts the process if two threads launch at once.
+def _launch_alone(compiled: Any, args: tuple[Any, ...]) -> None:
+    """Numba's fallback layer, workqueue, aborts the process if two threads launch at once."""
     with backend.parallel_lock:
         _State.launched = True
         compiled(*args)

@@ -12,6 +12,7 @@ most that was ever in use at once (rounded up to the size classes). ``release`` 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from typing import Any
@@ -27,27 +28,38 @@ class Block:
 
     # Nobody but the one array whose base this is can see its memory.
     exclusive = True
-    __slots__ = ("__array_interface__", "pool", "raw")
+    __slots__ = ("__array_interface__", "memory", "pool")
 
-    def __init__(self, pool: Pool, raw: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, pool: Pool, memory: Memory, shape: tuple[int, ...], dtype: Any) -> None:
         self.pool = pool
-        self.raw = raw
+        self.memory = memory
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
             "typestr": dtype.str,
-            "data": (-(-raw.ctypes.data // ALIGNMENT) * ALIGNMENT, False),
+            "data": (memory.address, False),
         }
 
     def __del__(self) -> None:
-        self.pool.take_back(self.raw)
+        self.pool.take_back(self.memory)
+
+
+class Memory:
+    """``size`` bytes of the system's, and the first aligned address in them."""
+
+    __slots__ = ("address", "raw", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.raw = np.empty(size, np.uint8)
+        self.address = -(-self.raw.ctypes.data // ALIGNMENT) * ALIGNMENT
 
 
 class Pool:
     """Free memory by size class, and how much of it there may be."""
 
     def __init__(self) -> None:
-        self.free: dict[int, list[Any]] = {}
+        self.free: dict[int, list[Memory]] = {}
         self.in_use = self.kept = self.most = 0
         # Re-entrant: an array may be collected, and so come back, while another one is asked for.
         self.lock = threading.RLock()
@@ -57,26 +69,26 @@ class Pool:
         size = size_class(nbytes + ALIGNMENT)
         with self.lock:
             same = self.free.get(size)
-            raw = same.pop() if same else None
-            if raw is not None:
+            memory = same.pop() if same else None
+            if memory is not None:
                 self.kept -= size
             self.in_use += size
             self.most = max(self.most, self.in_use)
             self._shrink()
-        if raw is None:
+        if memory is None:
             try:
-                raw = np.empty(size, np.uint8)
+                memory = Memory(size)
             except MemoryError:
                 self.forget(size)
                 raise
-        return np.asarray(Block(self, raw, shape, dtype))
+        return np.asarray(Block(self, memory, shape, dtype))
 
-    def take_back(self, raw: Any) -> None:
+    def take_back(self, memory: Memory) -> None:
         """Keep the memory of an array that is gone, as far as there is room."""
         with self.lock:
-            self.in_use -= raw.size
-            self.free.setdefault(raw.size, []).append(raw)
-            self.kept += raw.size
+            self.in_use -= memory.size
+            self.free.setdefault(memory.size, []).append(memory)
+            self.kept += memory.size
 
     def forget(self, size: int) -> None:
         """Memory that was asked for did not come: let go of what is kept."""
@@ -109,9 +121,7 @@ pool: Pool | None = None if os.environ.get("MINITORCH_CNN_POOL") == "0" else Poo
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """``np.empty(shape, dtype)``, from the pool if it is large."""
-    nbytes = dtype.itemsize
-    for n in shape:
-        nbytes *= n
+    nbytes = math.prod(shape) * dtype.itemsize
     if pool is None or nbytes < SMALLEST or dtype.hasobject:
         return np.empty(shape, dtype)
     return pool.empty(tuple(map(int, shape)), dtype, nbytes)

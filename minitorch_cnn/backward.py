@@ -132,7 +132,7 @@ def _walk(pending: _Pending, plan: _Plan | None, retain_graph: bool) -> dict[Tar
         if plan is None or node in plan.runs:
             _run(node, gy, ours, plan, pending)
             if not retain_graph:
-                node.edges, node.saved = None, []
+                node.edges, node.seen = None, []
     for leaf, g in pending.sums.items():
         if isinstance(leaf, Tensor) and (plan is None or leaf in plan.wanted):
             found[leaf] = _run_hooks(leaf._hooks, g)
@@ -147,21 +147,27 @@ def _run(node: Node, gy: Array, ours: bool, plan: _Plan | None, pending: _Pendin
     """
     if node.edges is None:
         raise RuntimeError(_second_time(repr(node.name)))
-    for counter, version in node.saved:
-        if counter[0] != version:
-            who = f"{node.name!r} (output {list(node.shape)})"
-            raise RuntimeError(modified(who, version, counter[0]))
-    edges = [edge for edge in node.edges if plan is None or edge[0] in plan.needed]
-    edges.sort(key=_overwrites)
+    versions = node.modified()
+    if versions is not None:
+        raise RuntimeError(modified(f"{node.name!r} (output {list(node.shape)})", *versions))
+    edges = node.edges
+    if plan is not None:
+        edges = [edge for edge in edges if edge[0] in plan.needed]
+    if ours and len(edges) > 1:
+        edges = sorted(edges, key=_overwrites)
     with on_device_of(gy):
-        for i, (target, grad) in enumerate(edges, 1):
-            last = ours and i == len(edges)
-            g = grad(gy, True) if last and _overwrites((target, grad)) else grad(gy)
-            if g is not None:
-                g = _checked(node, target, g, gy, last)
-                fresh = _is_fresh(g, gy)
-                pending.send(target, g, fresh or last)
-                ours = ours and fresh
+        for edge in edges:
+            target, grad = edge
+            last = ours and edge is edges[-1]
+            g = grad(gy, True) if last and _overwrites(edge) else grad(gy)
+            if g is None:
+                continue
+            given = as_array(g)
+            fresh = _is_fresh(given, gy)
+            g = _checked(node, target, given, fresh or last)
+            fresh = fresh or g is not given
+            pending.send(target, g, fresh or last)
+            ours = ours and fresh
 
 
 def _overwrites(edge: tuple[Target, Any]) -> bool:
@@ -227,10 +233,10 @@ def modified(who: str, saved: int, now: int) -> str:
     )
 
 
-def _checked(node: Node, target: Target, g: Array, gy: Array, ours: bool) -> Array:
+def _checked(node: Node, target: Target, g: Array, ours: bool) -> Array:
     """A gradient has its tensor's shape and dtype, and (for leaves) memory of its own.
 
-    ``ours``: g may keep the memory of gy.
+    ``ours``: g may keep the memory that it is in.
     """
     like = target if isinstance(target, Node) else target.array
     if g.shape != like.shape:
@@ -243,13 +249,11 @@ def _checked(node: Node, target: Target, g: Array, gy: Array, ours: bool) -> Arr
             f"Function '{node.name}' returned nan values in its gradient (settings"
             f" {dict(node.settings)}, output {list(node.shape)}). It was called here:\n{node.trace}"
         )
-    g = as_array(g)
     if g.dtype != like.dtype:
         return g.astype(like.dtype)
     # += on a leaf's .grad must change neither gy, nor another leaf's gradient, nor keep a larger
     # buffer alive.
-    leaf = isinstance(target, Tensor)
-    if leaf and (not (ours or _is_fresh(g, gy)) or memory_of(g).nbytes != g.nbytes):
+    if isinstance(target, Tensor) and (not ours or memory_of(g).nbytes != g.nbytes):
         return g.copy()
     return g
 

@@ -54,6 +54,9 @@ __all__ = [
 ]  # fmt: skip
 
 Array: TypeAlias = Any  # np.ndarray, or cupy.ndarray on a GPU
+# Of a tensor that took part in an op: the counter of its memory, what that said, and the memory,
+# which counts only if a gradient function holds it (None: it counts).
+Seen: TypeAlias = tuple[list[int], int, Callable[[], Array | None] | None]
 GradFn: TypeAlias = Callable[..., Array | None]  # of gy, and perhaps more: see overwriting()
 
 
@@ -71,7 +74,7 @@ class Node:
     nodes from the largest ``order`` down is walking the graph backwards.
     """
 
-    __slots__ = ("dtype", "edges", "hooks", "name", "order", "retains", "saved", "settings",
+    __slots__ = ("dtype", "edges", "hooks", "name", "order", "retains", "seen", "settings",
                  "shape", "trace")  # fmt: skip
 
     def __init__(
@@ -80,7 +83,7 @@ class Node:
         settings: Mapping[str, Any],
         y: Array,
         edges: list[tuple[Node | Tensor, GradFn]],
-        saved: list[tuple[list[int], int]],
+        seen: list[Seen],
     ) -> None:
         self.name = name
         self.settings = settings
@@ -88,10 +91,24 @@ class Node:
         self.shape: tuple[int, ...] = y.shape
         self.dtype = y.dtype
         self.edges: list[tuple[Node | Tensor, GradFn]] | None = edges
-        self.saved = saved
+        self.seen = seen
         self.hooks: dict[int, Callable[[Tensor], Tensor | None]] = {}
         self.retains: weakref.ref[Tensor] | None = None
         self.trace = "".join(traceback.format_stack()[:-3]) if mode.anomaly else ""
+
+    def modified(self) -> tuple[int, int] | None:
+        """The versions, then and now, of memory that was saved for backward and written to since.
+
+        What the gradient functions close over is looked up only where a counter has moved.
+        """
+        for counter, version, memory in self.seen:
+            if counter[0] != version and (memory is None or self._saves(memory())):
+                return version, counter[0]
+        return None
+
+    def _saves(self, memory: Array | None) -> bool:
+        captured = _captured(grad for _, grad in self.edges or ())
+        return any(memory_of(array) is memory for array in captured)
 
     @property
     def next_functions(self) -> tuple[tuple[Node | Tensor, int], ...]:
@@ -134,8 +151,11 @@ class Tensor:
     @classmethod
     def _wrap(cls, array: Array, requires_grad: bool = False) -> Tensor:
         self = cls.__new__(cls)
-        self._init(array)
-        self._requires_grad = requires_grad
+        self.array = array
+        self._counter = [0]
+        self._rewritten = [0]
+        if requires_grad:
+            self._requires_grad = True
         return self
 
     def _init(self, array: Array) -> None:
@@ -323,11 +343,11 @@ class Tensor:
             self.array = y
             self._counter[0] += 1
             if result.grad_fn is not None:  # y is this tensor's memory now, under its counter
-                result.grad_fn.saved = [
-                    (self._counter, self._counter[0])
+                result.grad_fn.seen = [
+                    (self._counter, self._counter[0], memory)
                     if counter is result._counter
-                    else (counter, n)
-                    for counter, n in result.grad_fn.saved
+                    else (counter, n, memory)
+                    for counter, n, memory in result.grad_fn.seen
                 ]
         else:
             self._store(y)
@@ -441,34 +461,44 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
     ``y`` is a tuple, its first entry is differentiable and the others are plain (indices, ...).
     An argument may also be None or a Python number. A setting may be a Tensor (labels, weights of
     a loss): ``fn`` gets its array, no gradient goes there, and writing to it before backward is
-    noticed. Overhead: about 5 microseconds a call.
+    noticed. Overhead: about 4 microseconds a call.
     """
     name = fn.__name__
 
     @functools.wraps(fn)
     def apply(*inputs: Any, **settings: Any) -> Any:
-        tensors = [x for x in inputs if isinstance(x, Tensor)]
-        if any(isinstance(s, Tensor) for s in settings.values()):
-            tensors += [s for s in settings.values() if isinstance(s, Tensor)]
-            settings = {k: s.array if isinstance(s, Tensor) else s for k, s in settings.items()}
-        arrays = [x.array if isinstance(x, Tensor) else x for x in inputs]
-        there = next((t.array for t in tensors if not isinstance(t.array, HOST)), None)
-        if there is not None:
-            arrays, settings = _on_one_device(name, there, tensors, arrays, settings)
+        tensors: list[Tensor] = []
+        arrays = list(inputs)
+        for i, x in enumerate(inputs):
+            if isinstance(x, Tensor):
+                tensors.append(x)
+                arrays[i] = x.array
+        for key, setting in settings.items():
+            if isinstance(setting, Tensor):
+                tensors.append(setting)
+                settings[key] = setting.array
+        there = None
+        for t in tensors:
+            if not isinstance(t.array, HOST):
+                there = t.array
+                arrays, settings = _on_one_device(name, there, tensors, arrays, settings)
+                break
         started = time.perf_counter() if mode.observers else 0.0
         # Overflow and division by zero give inf and NaN silently.
         with np.errstate(all="ignore"), on_device_of(there):
             result, grads = fn(*arrays, **settings)
-        y, *extra = result if isinstance(result, tuple) else (result,)
-        y = as_array(y)
+        extras: list[Tensor] = []
+        if isinstance(result, tuple):
+            result, *more = result
+            extras = [Tensor._wrap(as_array(e)) for e in more]
+        y = as_array(result)
         out = Tensor._wrap(y)
-        extras = [Tensor._wrap(as_array(e)) for e in extra]
         memory = memory_of(y)
         for x in tensors:
             if memory_of(x.array) is memory:
                 out._counter, out._rewritten, out._seen = x._counter, x._rewritten, x._seen
 
-        if mode.grad and grads and not mode.inference:
+        if grads and mode.grad and not mode.inference:
             check_history(name, tensors)
             edges: list[tuple[Node | Tensor, GradFn]] = [
                 (x.grad_fn or x, grad)
@@ -476,13 +506,11 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
                 if grad is not None and isinstance(x, Tensor) and x._requires_grad
             ]
             if edges and y.dtype.kind == "f":
-                saved = [
-                    (t._counter, t._counter[0])
-                    for array in _captured(grad for _, grad in edges)
+                seen: list[Seen] = [
+                    (t._counter, t._counter[0], weakref.ref(memory_of(t.array)))
                     for t in (*tensors, out, *extras)
-                    if memory_of(t.array) is memory_of(array)
                 ]
-                out.grad_fn = Node(name, settings, y, edges, saved)
+                out.grad_fn = Node(name, settings, y, edges, seen)
                 out._requires_grad = True
         if mode.observers:
             seconds = time.perf_counter() - started
@@ -530,8 +558,9 @@ def is_writable(array: Array) -> bool:
 
 def memory_of(array: Array) -> Array:
     """The array that owns the memory of this one."""
-    while hasattr(array.base, "base"):  # an array, or what as_strided puts between two arrays
-        array = array.base
+    base = array.base
+    while base is not None and hasattr(base, "base"):  # an array, or what as_strided puts between
+        array, base = base, base.base
     return array
 
 

@@ -64,30 +64,39 @@ def _per_position(g: Array, positions: tuple[int, int]) -> Array:
     return g if g.ndim == 0 and positions != (1, 1) else g.reshape(positions)
 
 
+def _to_classes(g: Array) -> Array:
+    """What :func:`_per_position` gave, for all classes of each position."""
+    return g[:, None] if g.ndim else g
+
+
 def _labels(
     name: str, x: Array, target: Array, weight: Array | None, ignore_index: int
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array | None, Array | None]:
     """Of every position: where x has the number of its class, counted through all of x (N, C, S),
-    its weight, and whether it counts; all (N, S).
+    its weight (None: all weigh 1), and whether it counts (None: all do); all (N, S).
 
     IndexError for a class that x does not have. What is ignored weighs 0.
     """
     N, C, S = x.shape
-    target = target.reshape(N, S)
-    kept = target != ignore_index
-    wrong = kept & ((target < 0) | (target >= C))
-    if wrong.any():
-        raise IndexError(
-            f"{name}: Target {target[wrong][0]} is out of bounds. The labels of {C} classes are 0"
-            f" to {C - 1}, and ignore_index is {ignore_index}"
-        )
-    classes = np.where(kept, target, 0).astype(np.intp)
-    arange = array_module(x).arange
-    places = (arange(N)[:, None] * C + classes) * S + arange(S)
-    weights = kept.astype(x.dtype)
+    target = target.reshape(N, S).astype(np.intp, copy=False)
+    wrong = (target < 0) | (target >= C)
+    weights = kept = None
+    if wrong.any() or 0 <= ignore_index < C:
+        kept = target != ignore_index
+        wrong &= kept
+        if wrong.any():
+            raise IndexError(
+                f"{name}: Target {target[wrong][0]} is out of bounds. The labels of {C} classes are"
+                f" 0 to {C - 1}, and ignore_index is {ignore_index}"
+            )
+        target = np.where(kept, target, 0)
+        weights = kept.astype(x.dtype)
     if weight is not None:
-        weights *= weight[classes].astype(x.dtype)
-    return places, weights, kept
+        own = weight[target].astype(x.dtype)
+        weights = own if weights is None else weights * own
+    arange = array_module(x).arange
+    places = arange(0, N * C * S, max(1, C * S))[:, None] + target * S
+    return places if S == 1 else places + arange(S), weights, kept
 
 
 @op
@@ -107,15 +116,24 @@ def nll_loss(
     shape, kind = x.shape, x.dtype
     by_class = _by_class(x)
     places, weights, kept = _labels("nll_loss", by_class, target, weight, ignore_index)
-    loss = np.where(kept, -weights * by_class.reshape(-1)[places], kind.type(0))
-    y, spread = _reduce(loss.reshape(_samples(shape)), reduction, _total(weights))
-    full = by_class.shape
+    loss = -by_class.reshape(-1)[places]
+    if weights is not None:
+        loss *= weights
+    if kept is not None:
+        loss = np.where(kept, loss, kind.type(0))
+    count = None if weights is None else _total(weights)
+    y, spread = _reduce(loss.reshape(_samples(shape)), reduction, count)
 
     def grad_x(gy: Array) -> Array:
-        g = _per_position(spread(gy), kept.shape)
-        gx = array_module(gy).zeros(full, kind)
-        gx.reshape(-1)[places[kept]] = np.broadcast_to(-weights * g, kept.shape)[kept]
-        return gx.reshape(shape)
+        share = -_per_position(spread(gy), places.shape)
+        if weights is not None:
+            share = share * weights
+        gx = array_module(gy).zeros(shape, kind)
+        if kept is None:
+            gx.reshape(-1)[places] = share
+        else:
+            gx.reshape(-1)[places[kept]] = np.broadcast_to(share, places.shape)[kept]
+        return gx
 
     return y, (grad_x,)
 
@@ -140,26 +158,34 @@ def cross_entropy(
     p = kernels.softmax.log_softmax(_wide(_by_class(x)), 1)
     places, weights, kept = _labels("cross_entropy", p, target, weight, ignore_index)
     C = p.shape[1]
-    w = array_module(p).ones(C, p.dtype) if weight is None else weight.astype(p.dtype)
-    at_class = (1 - label_smoothing) * weights
+    w = array_module(p).ones(C, p.dtype) if weight is None else weight.astype(p.dtype, copy=False)
+    at_class = p.dtype.type(1 - label_smoothing)
+    if weights is not None:
+        at_class = at_class * weights
     elsewhere = label_smoothing / max(C, 1)
     loss = -at_class * p.reshape(-1)[places]
     if elsewhere:
         loss -= elsewhere * sum_along(w[:, None] * p, (1,))
-    loss = np.where(kept, loss, 0).astype(kind).reshape(_samples(shape))
-    y, spread = _reduce(loss, reduction, _total(weights))
+    if kept is not None:
+        loss = np.where(kept, loss, 0)
+    count = None if weights is None else _total(weights)
+    y, spread = _reduce(
+        loss.astype(kind, copy=False).reshape(_samples(shape)), reduction, count
+    )
 
     def grad_x(gy: Array) -> Array:
         # A loss -(q p) has the gradient softmax(x) sum(q) - q.
-        g = _per_position(spread(gy), kept.shape)
-        q = np.where(kept, at_class * g, 0)
+        g = _per_position(spread(gy), places.shape)
+        if kept is not None:
+            g = np.where(kept, g, 0)
+        q = at_class * g
         gx = np.exp(p, out=kernels.backend.empty(p.shape, p))
         if elsewhere:
-            q_all = np.where(kept, elsewhere * g, 0)[:, None]
-            gx *= q[:, None] + q_all * w.sum()
+            q_all = _to_classes(elsewhere * g)
+            gx *= _to_classes(q) + q_all * w.sum()
             gx -= q_all * w[:, None]
         else:
-            gx *= q[:, None]
+            gx *= _to_classes(q)
         gx.reshape(-1)[places] -= q
         return gx.astype(kind, copy=False).reshape(shape)
 
@@ -192,8 +218,7 @@ def cross_entropy_probabilities(
     y, spread = _reduce(loss.reshape(_samples(shape)), reduction)
 
     def per_position(gy: Array) -> Array:
-        g = _per_position(spread(gy), positions)
-        return g[:, None] if g.ndim else g
+        return _to_classes(_per_position(spread(gy), positions))
 
     def grad_x(gy: Array) -> Array:
         slope = np.exp(p) * sum_along(q, (1,), keepdims=True) - q

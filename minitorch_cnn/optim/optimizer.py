@@ -112,10 +112,10 @@ class Optimizer:
         """Forget the gradients; with ``set_to_none=False`` fill them with zeros instead."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is None:
+                if p._grad is None:
                     continue
                 if set_to_none:
-                    p.grad = None
+                    p._grad = None
                 else:
                     p.grad.array[...] = 0
                     p.grad._counter[0] += 1
@@ -129,7 +129,7 @@ class Optimizer:
         with no_grad(), np.errstate(all="ignore"):
             for group in self.param_groups:
                 for p in group["params"]:
-                    if p.grad is not None:
+                    if p._grad is not None:
                         with on_device_of(p.array):
                             self._update(p, group)
                         p._counter[0] += 1
@@ -301,6 +301,8 @@ def _loaded(name: str, value: Any, p: Tensor) -> Any:
 
 def scalar(value: Any) -> float:
     """An option as a Python float (a NumPy or Tensor scalar would change the arrays' dtype)."""
+    if type(value) is float:
+        return value
     return float(value.array.item() if isinstance(value, Tensor) else value)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..backward import run_backward
 from ..grad_mode import enable_grad, is_grad_enabled
 from ..random import fork_rng, get_rng_state, set_rng_state
-from ..tensor import Array, GradFn, Node, Tensor
+from ..tensor import Array, GradFn, Node, Seen, Tensor
 
 __all__ = ["checkpoint"]
 
@@ -70,11 +70,11 @@ def checkpoint(
     edges: list[tuple[Node | Tensor, GradFn]] = [
         (x.grad_fn or x, grad) for x, grad in zip([*used, *leaves], grads, strict=True)
     ]
-    saved = [
-        (t._counter, t._counter[0]) for t in [*args, *leaves] if isinstance(t, Tensor)
-    ]  # fmt: skip
+    seen: list[Seen] = [
+        (t._counter, t._counter[0], None) for t in [*args, *leaves] if isinstance(t, Tensor)
+    ]
     out = y.detach()
-    out.grad_fn = Node("checkpoint", {}, y.array, edges, saved)
+    out.grad_fn = Node("checkpoint", {}, y.array, edges, seen)
     out._requires_grad = True
     return out
 

@@ -53,8 +53,8 @@ def test_what_is_kept_and_used_stays_below_the_most_ever_used(requests):
     for size, keep in requests:
         live.append(take(pool, LARGE * size))
         live = live[-keep:] if keep else []
-        assert pool.in_use == sum(a.base.raw.size for a in live)
-        assert pool.kept == sum(raw.size for raws in pool.free.values() for raw in raws)
+        assert pool.in_use == sum(a.base.memory.size for a in live)
+        assert pool.kept == sum(m.size for free in pool.free.values() for m in free)
         assert pool.in_use + pool.kept <= pool.most
 
 

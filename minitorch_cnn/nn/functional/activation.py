@@ -24,7 +24,9 @@ def _overwriting(inplace: bool) -> dict[str, bool]:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0). The gradient at 0 is 0."""
-    return apply("relu", ops.relu, input, inplace, **_overwriting(inplace))
+    if inplace:
+        return apply("relu", ops.relu, input, True, overwrite=True)
+    return apply("relu", ops.relu, input, False)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:

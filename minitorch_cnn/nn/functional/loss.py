@@ -51,7 +51,7 @@ def _check_classes(name: str, x: Tensor, y: Tensor, weight: Tensor | None) -> An
             f"{name}: Expected input batch_size ({shape[0]}) to match target batch_size"
             f" ({y.array.shape[0]}); shapes {list(shape)} and {list(y.array.shape)}."
         )
-    if y.array.dtype not in (np.int64, np.uint8):
+    if y.array.dtype.str[1:] not in ("i8", "u1"):
         raise RuntimeError(
             f"{name}: expected target dtype to be Long or Byte, but got {dtype_name(y.array.dtype)}"
         )
