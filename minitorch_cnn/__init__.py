@@ -67,7 +67,8 @@ from .tensor import (
     set_grad_enabled,
 )
 
-from . import accelerator, autograd, backends, cuda, linalg, nn, optim, random, utils, version  # isort: skip
+from . import accelerator, amp, autograd, backends, cuda, linalg, nn, optim, random, utils, version  # isort: skip
+from .amp.autocast_mode import autocast, get_autocast_dtype, is_autocast_enabled
 from .nn.functional import (
     adaptive_avg_pool1d,
     alpha_dropout,
@@ -108,17 +109,17 @@ bool = dtypes.bool_
 
 __all__ = [
     "Generator", "Size", "Tensor", "__version__", "accelerator", "adaptive_avg_pool1d",
-    "alpha_dropout", "autograd", "avg_pool1d", "backends", "batch_norm",
+    "alpha_dropout", "amp", "autocast", "autograd", "avg_pool1d", "backends", "batch_norm",
     "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d",
     "conv_transpose1d", "conv_transpose2d", "cosine_similarity", "cuda", "datasets",
     "default_generator", "device", "double", "dropout", "dtype", "embedding", "enable_grad",
-    "finfo", "float16", "float32", "float64", "fuse", "get_default_dtype", "get_rng_state",
-    "group_norm", "half", "iinfo", "inference_mode", "initial_seed", "instance_norm", "int8",
-    "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "kl_div",
-    "layer_norm", "linalg", "load", "long", "manual_seed", "max_pool1d", "max_pool2d", "models",
-    "nn", "no_grad", "optim", "pixel_shuffle", "pixel_unshuffle", "random", "save", "seed", "selu",
-    "set_default_dtype", "set_grad_enabled", "set_rng_state", "short", "threshold", "tools",
-    "transforms", "uint8", "utils", "version",
+    "finfo", "float16", "float32", "float64", "fuse", "get_autocast_dtype", "get_default_dtype",
+    "get_rng_state", "group_norm", "half", "iinfo", "inference_mode", "initial_seed",
+    "instance_norm", "int8", "int16", "int32", "int64", "is_autocast_enabled", "is_grad_enabled",
+    "is_inference_mode_enabled", "kl_div", "layer_norm", "linalg", "load", "long", "manual_seed",
+    "max_pool1d", "max_pool2d", "models", "nn", "no_grad", "optim", "pixel_shuffle",
+    "pixel_unshuffle", "random", "save", "seed", "selu", "set_default_dtype", "set_grad_enabled",
+    "set_rng_state", "short", "threshold", "tools", "transforms", "uint8", "utils", "version",
 ]  # fmt: skip
 __all__ += functions.__all__
 __all__ += settings.__all__
@@ -129,8 +130,8 @@ _NOT_OURS = {
     "sparse": "sparse tensors", "complex64": "complex numbers", "complex128": "complex numbers",
     "fft": "Fourier transforms", "quantization": "quantisation", "ao": "quantisation",
     "distributed": "distributed training", "distributions": "probability distributions",
-    "vmap": "vmap", "func": "function transforms", "fx": "graph capture", "amp": "autocast",
-    "autocast": "autocast", "bfloat16": "bfloat16", "multiprocessing": "shared-memory processes",
+    "vmap": "vmap", "func": "function transforms", "fx": "graph capture",
+    "bfloat16": "bfloat16", "multiprocessing": "shared-memory processes",
     "hub": "model hubs", "export": "graph export", "_dynamo": "compiling a model",
 }  # fmt: skip
 

@@ -331,7 +331,7 @@ _MISSING = {
     "Stream": "work is queued on CuPy's current stream",
     "Event": "time with time.perf_counter() around torch.cuda.synchronize()",
     "stream": "work is queued on CuPy's current stream",
-    "amp": "there is no automatic mixed precision",
+    "amp": "write torch.amp.autocast('cuda') and torch.amp.GradScaler('cuda')",
     "max_memory_reserved": "CuPy's memory pool keeps no record of its peak",
 }
 

@@ -9,6 +9,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,28 +23,27 @@ class _Mode(threading.local):
     grad: bool = True
     inference: bool = False
     anomaly: bool = False
+    # By kind of device, what autocast casts to where it is on. Replaced, never written to.
+    autocast: Mapping[str, np.dtype[Any]] = MappingProxyType({})
     observers: tuple[Observer, ...] = ()
 
 
 mode = _Mode()
 
 
-class _GradMode:
-    """Sets the thread's grad mode inside a ``with`` block or a decorated function."""
+class Switch:
+    """Sets something of the thread's mode inside a ``with`` block or a decorated function."""
 
-    def __init__(self, grad: bool) -> None:
-        self.grad = grad
-        self.previous: list[tuple[bool, bool]] = []
+    def __init__(self) -> None:
+        self.previous: list[Any] = []
 
-    def __enter__(self) -> _GradMode:
-        self.previous.append((mode.grad, mode.inference))
-        mode.grad = self.grad
-        return self
+    def __enter__(self) -> Any:
+        raise NotImplementedError
 
     def __exit__(self, *exc: object) -> None:
-        mode.grad, mode.inference = self.previous.pop()
+        raise NotImplementedError
 
-    def _fresh(self) -> _GradMode:
+    def _fresh(self) -> Any:
         """A decorated function may run in several threads at once: one context for each call."""
         fresh = copy.copy(self)
         fresh.previous = []
@@ -84,6 +84,22 @@ class _GradMode:
                 return stop.value
 
         return decorated
+
+
+class _GradMode(Switch):
+    """Sets the thread's grad mode."""
+
+    def __init__(self, grad: bool) -> None:
+        super().__init__()
+        self.grad = grad
+
+    def __enter__(self) -> _GradMode:
+        self.previous.append((mode.grad, mode.inference))
+        mode.grad = self.grad
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        mode.grad, mode.inference = self.previous.pop()
 
 
 class no_grad(_GradMode):
@@ -152,6 +168,17 @@ def is_grad_enabled() -> bool:
 def is_inference_mode_enabled() -> bool:
     """Whether this thread is inside :class:`inference_mode`."""
     return mode.inference
+
+
+@contextlib.contextmanager
+def no_autocast() -> Iterator[None]:
+    """Autocast off for every device; see :mod:`.amp`."""
+    before = mode.autocast
+    mode.autocast = {}
+    try:
+        yield
+    finally:
+        mode.autocast = before
 
 
 @contextlib.contextmanager

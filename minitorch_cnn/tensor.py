@@ -39,6 +39,7 @@ from .grad_mode import (
     is_grad_enabled,
     is_inference_mode_enabled,
     mode,
+    no_autocast,
     no_grad,
     set_grad_enabled,
     watch,
@@ -315,6 +316,9 @@ class Tensor:
         memory before are told by the counter, and tensors that share it are told that their history
         is no longer that of their values.
         """
+        if mode.autocast:  # not of in-place methods: the dtype is given
+            with no_autocast():
+                return self._write(fn, *args, **kwargs)
         operands = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
         recorded = mode.grad and not mode.inference
         if not (recorded and (self.requires_grad or any(a.requires_grad for a in operands))):
@@ -467,6 +471,10 @@ def op(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def apply(*inputs: Any, **settings: Any) -> Any:
+        if mode.autocast:
+            from .amp.lists import cast_inputs
+
+            inputs, settings = cast_inputs(name, inputs, settings)
         tensors: list[Tensor] = []
         arrays = list(inputs)
         for i, x in enumerate(inputs):

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..amp.lists import in_widest, is_active
+from ..grad_mode import no_autocast
 from ..ops import basic, linalg
 from ..tensor import Tensor
 from . import pointwise
 from .arguments import check_tensor, wrap_dims
-from .promotion import dtype_name, not_implemented, shapes_error
+from .promotion import dtype_name, not_implemented, shapes_error, to_dtype
 
 __all__ = [
     "addmm", "addmv", "addbmm", "baddbmm", "matmul", "mm", "bmm", "mv", "dot", "vdot", "inner",
@@ -25,7 +27,7 @@ INPLACE = ("addmm", "addmv", "addbmm", "baddbmm")
 def _pair(name: str, a: Any, b: Any, second: str = "other") -> tuple[Tensor, Tensor]:
     """Two tensors of one dtype that has a product."""
     a, b = check_tensor(name, a), check_tensor(name, b, second)
-    if a.array.dtype != b.array.dtype:
+    if a.array.dtype != b.array.dtype and not (is_active(a) and is_active(b)):
         raise RuntimeError(
             f"{name}: expected both tensors to have the same dtype, but got"
             f" {dtype_name(a.array.dtype)} and {dtype_name(b.array.dtype)} (cast one: .to(dtype))"
@@ -104,7 +106,9 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
             f"inconsistent tensor size, expected tensor {list(a.shape)} and src {list(b.shape)} to"
             " have the same number of elements"
         )
-    return matmul(a, b)
+    a, b = in_widest(a, b)
+    with no_autocast():
+        return matmul(a, b)
 
 
 def vdot(input: Tensor, other: Tensor) -> Tensor:
@@ -122,7 +126,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
             f"inner() the last dimension must match on both input tensors but got shapes"
             f" {list(a.shape)} and {list(b.shape)}"
         )
-    return tensordot(a, b, ([-1], [-1]))
+    return _tensordot(a, b, ([-1], [-1]))
 
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
@@ -138,6 +142,8 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 def _weighted(name: str, input: Any, y: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta input + alpha y, where ``input`` may be smaller than the product but not larger."""
     x = check_tensor(name, input)
+    if is_active(x):
+        x = to_dtype(x, y.array.dtype)
     if x.array.dtype != y.array.dtype:
         raise RuntimeError(
             f"{name}: input and matrices must have the same dtype, but got"
@@ -198,6 +204,12 @@ def addbmm(
 
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
     """Sum of products over the last ``dims`` dims of a and the first of b, or over listed pairs."""
+    a, b = in_widest(check_tensor("tensordot", a), check_tensor("tensordot", b, "b"))
+    with no_autocast():
+        return _tensordot(a, b, dims)
+
+
+def _tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]]) -> Tensor:
     a, b = _pair("tensordot", a, b, "b")
     m, n = a.array.ndim, b.array.ndim
     if isinstance(dims, int):

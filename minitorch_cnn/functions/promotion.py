@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..amp.lists import dtype_of
 from ..dtypes import as_numpy_dtype, dtype, from_numpy_dtype, get_default_dtype
+from ..grad_mode import mode
 from ..ops import basic
 from ..tensor import Tensor
 from .arguments import check_tensor
@@ -169,7 +171,7 @@ def elementwise(fn: Callable[..., Any], a: Any, b: Any, **settings: Any) -> Tens
         if d is FLOAT16 and not (isinstance(a, Tensor) and isinstance(b, Tensor)):
             # The number keeps its precision and range: only the result is rounded.
             wide = fn(to_dtype(a, FLOAT32), to_dtype(b, FLOAT32), **settings)
-            return to_dtype(wide, FLOAT16)
+            return wide if mode.autocast and dtype_of(name, (a, b)) else to_dtype(wide, FLOAT16)
         return fn(to_dtype(a, d), to_dtype(b, d), **settings)
     except ValueError as error:
         raise broadcast_error(fn.__name__, a, b) or error from None

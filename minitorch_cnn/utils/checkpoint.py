@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..backward import run_backward
-from ..grad_mode import enable_grad, is_grad_enabled
+from ..grad_mode import enable_grad, is_grad_enabled, mode
 from ..random import fork_rng, get_rng_state, set_rng_state
 from ..tensor import Array, GradFn, Node, Seen, Tensor
 
@@ -36,7 +36,7 @@ def checkpoint(
     """
     if not is_grad_enabled():
         return function(*args, **kwargs)
-    random_state = get_rng_state()
+    random_state, autocast = get_rng_state(), mode.autocast
 
     def run() -> tuple[list[Any], Tensor]:
         cut = [_cut(a) for a in args]
@@ -57,7 +57,11 @@ def checkpoint(
         with enable_grad(), fork_rng(enabled=preserve_rng_state):
             if preserve_rng_state:
                 set_rng_state(random_state)
-            again, y = run()
+            before, mode.autocast = mode.autocast, autocast  # backward is outside of its regions
+            try:
+                again, y = run()
+            finally:
+                mode.autocast = before
         if y.shape != shape:
             raise RuntimeError(
                 f"checkpoint: the function returned shape {list(shape)} in the forward pass but"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...amp.lists import in_float32, is_active
 from ...functions.arguments import check_tensor
 from ...functions.promotion import common_dtype, dtype_name, not_implemented, to_dtype
 from ...ops import loss as ops
@@ -33,6 +34,7 @@ def nll_loss(
     """
     reduction = chosen(reduction, size_average, reduce)
     x, y = check_tensor("nll_loss", input), check_tensor("nll_loss", target, "target")
+    x, weight = in_float32(x, weight)
     w = _check_classes("nll_loss", x, y, weight)
     return ops.nll_loss(
         x, target=y, weight=w, ignore_index=ignore_index, reduction=reduction
@@ -100,6 +102,7 @@ def cross_entropy(
     reduction = chosen(reduction, size_average, reduce)
     x = check_tensor("cross_entropy", input)
     y = check_tensor("cross_entropy", target, "target")
+    x, y, weight = in_float32(x, y, weight)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(
             f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
@@ -134,7 +137,7 @@ def cross_entropy(
 
 def _pair(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Both as floats of one dtype and shape; warns where PyTorch does before broadcasting."""
-    x, y = check_tensor(name, input), check_tensor(name, target, "target")
+    x, y = in_float32(check_tensor(name, input), check_tensor(name, target, "target"))
     if x.array.shape != y.array.shape:
         warnings.warn(
             f"Using a target size ({y.shape}) that is different to the input size ({x.shape}). This"
@@ -250,6 +253,13 @@ def binary_cross_entropy(
     reduction = chosen(reduction, size_average, reduce)
     x = check_tensor("binary_cross_entropy", input)
     y = check_tensor("binary_cross_entropy", target, "target")
+    if x.array.dtype == np.float16 and x.is_cuda and is_active(x):
+        raise RuntimeError(
+            "binary_cross_entropy and BCELoss are unsafe to autocast: log(x) of float16 overflows"
+            " in backward. Leave out the sigmoid and use binary_cross_entropy_with_logits or"
+            " BCEWithLogitsLoss, or cast with .float() inside autocast('cuda', enabled=False)."
+        )
+    x, y, weight = in_float32(x, y, weight)
     if x.array.shape != y.array.shape:
         raise ValueError(
             f"Using a target size ({y.shape}) that is different to the input size ({x.shape}) is"
@@ -281,6 +291,7 @@ def binary_cross_entropy_with_logits(
     reduction = chosen(reduction, size_average, reduce)
     x = check_tensor("binary_cross_entropy_with_logits", input)
     y = check_tensor("binary_cross_entropy_with_logits", target, "target")
+    x, y, weight, pos_weight = in_float32(x, y, weight, pos_weight)
     if x.array.shape != y.array.shape:
         raise ValueError(
             f"Target size ({y.shape}) must be the same as input size ({x.shape})"
@@ -318,7 +329,7 @@ def kl_div(
             " 'batchmean' divides only by the batch size: that is the Kullback-Leibler divergence.",
             stacklevel=2,
         )
-    x, y = check_tensor("kl_div", input), check_tensor("kl_div", target, "target")
+    x, y = in_float32(check_tensor("kl_div", input), check_tensor("kl_div", target, "target"))
     if x.array.dtype != y.array.dtype:
         wide = common_dtype(x, y)
         x, y = to_dtype(x, wide), to_dtype(y, wide)

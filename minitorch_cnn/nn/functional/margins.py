@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...amp.lists import in_float32
 from ...functions.arguments import check_tensor
 from ...kernels.backend import array_module
 from ...tensor import Tensor
@@ -27,6 +28,7 @@ def soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """log(1 + e^(-y x)) for y = +-1."""
+    input, target = in_float32(input, target)
     return reduced(softplus(-target * input), chosen(reduction, size_average, reduce))
 
 
@@ -39,6 +41,7 @@ def hinge_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """x where y = 1, max(0, margin - x) where y = -1."""
+    input, target = in_float32(input, target)
     positive = Tensor._wrap((check_tensor("hinge_embedding_loss", target).array != -1) * 1.0)
     negative = Tensor._wrap((target.array != 1) * 1.0)
     kind = input.dtype
@@ -62,6 +65,7 @@ def margin_ranking_loss(
             f" input1: {list(input1.shape)}, input2: {list(input2.shape)},"
             f" target: {list(target.shape)}"
         )
+    input1, input2, target = in_float32(input1, input2, target)
     loss = (-target * (input1 - input2) + margin).clamp_min(0)
     return reduced(loss, chosen(reduction, size_average, reduce))
 
@@ -82,6 +86,7 @@ def cosine_embedding_loss(
             "cosine_embedding_loss: a target of N (or no) dimensions goes with inputs of one more;"
             f" got {list(input1.shape)}, {list(input2.shape)} and {list(target.shape)}"
         )
+    input1, input2 = in_float32(input1, input2)
     tiny = 1e-12
     squares = ((input1 * input1).sum(dim) + tiny) * ((input2 * input2).sum(dim) + tiny)
     cosine = (input1 * input2).sum(dim) / squares.sqrt()
@@ -100,6 +105,7 @@ def multilabel_soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """The mean over the last dimension of the binary cross entropy of sigmoid(x)."""
+    input, target, weight = in_float32(input, target, weight)
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
@@ -119,6 +125,7 @@ def multi_margin_loss(
     """sum over the other classes i of max(0, margin - x[class] + x[i])^p / C."""
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
+    input, weight = in_float32(input, weight)
     x, y = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.reshape(1))
     if x.ndim != 2 or y.ndim != 1 or len(x.array) != len(y.array):
         raise RuntimeError(
@@ -183,6 +190,7 @@ def _triplet(
 ) -> Tensor:
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
+    anchor, positive, negative = in_float32(anchor, positive, negative)
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = far.minimum(distance(positive, negative))
@@ -200,6 +208,7 @@ def poisson_nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """e^x - y x, or x - y log(x + eps); ``full`` adds Stirling's log y! where y > 1."""
+    input, target = in_float32(input, target)
     if log_input:
         loss = input.exp() - target * input
     else:
