@@ -53,13 +53,16 @@ def host(x: Array) -> Array:
 
 
 def place(x: Array, like: Array) -> Array:
-    """``x`` where ``like`` lives: itself if it is there. Small ones are copied there once."""
+    """``x`` where ``like`` lives: itself if it is there, else a copy of its own."""
     if isinstance(like, HOST):
         return host(x)
-    if not isinstance(x, HOST):
-        return x
-    if x.nbytes > REMEMBERED:
-        return array_module(like).asarray(x)
+    return array_module(like).asarray(x) if isinstance(x, HOST) else x
+
+
+def constant(x: Array, like: Array) -> Array:
+    """:func:`place` for what nobody ever writes to: small arrays are copied to a GPU once."""
+    if isinstance(like, HOST) or not isinstance(x, HOST) or x.nbytes > REMEMBERED:
+        return place(x, like)
     return _remembered(array_module(like), int(like.device.id), x.tobytes(), x.dtype.str, x.shape)
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .backend import Array, contiguous, empty, place
+from .backend import Array, constant, contiguous, empty
 from .jit import inline, kernel, prange
 
 Pair: TypeAlias = tuple[int, int]
@@ -192,7 +192,7 @@ def _max_pool2d_grad_cuda(
     for windows, size, n in zip((rows, columns), gx.shape[-2:], gy.shape[-2:]):
         every = (np.zeros(size, np.int64), np.full(size, n))
         covering = every if windows is None else covering_ranges(windows, size)
-        ranges += (place(r, gx) for r in covering)
+        ranges += (constant(r, gx) for r in covering)
     launch("pool", "max_pool2d_grad", _planes(gy), _planes(indices), _planes(gx), *ranges)
 
 
@@ -240,7 +240,7 @@ def max_ranges(x: Array, rows: Ranges, columns: Ranges) -> tuple[Array, Array]:
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
     indices = empty(y.shape, x, np.int64)
     if y.size:
-        ranges = (place(r, x) for r in (*rows, *columns))
+        ranges = (constant(r, x) for r in (*rows, *columns))
         _max_ranges(_planes(x), _planes(y), _planes(indices), *ranges)
     return y, indices
 
@@ -338,7 +338,7 @@ def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
             planes = planes.reshape(planes.shape[0], 1, -1)
             L = planes.shape[2]
             rows, columns = kernel_ranges(1, 1, 1, 0, 1), kernel_ranges(L, L, 1, 0, 1)
-        _sum_ranges(planes, _planes(y), *(place(r, x) for r in (*rows, *columns)))
+        _sum_ranges(planes, _planes(y), *(constant(r, x) for r in (*rows, *columns)))
     return y
 
 
@@ -348,7 +348,7 @@ def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Arra
         return mean_ranges(x.astype(np.float32), rows, columns, divisor).astype(x.dtype)
     y = sum_ranges(x, rows, columns)
     if x.dtype.kind != "f":
-        divisor = place(divisor, y)
+        divisor = constant(divisor, y)
         return np.sign(y) * np.sign(divisor) * (np.abs(y) // np.abs(divisor))
     return np.divide(y, _plain_divisor(divisor, y), out=y)
 
@@ -375,7 +375,7 @@ def _plain_divisor(divisor: Array, like: Array) -> Array:
     divisor = divisor.astype(like.dtype)
     if divisor.size and (divisor == divisor.flat[0]).all():
         return divisor.flat[0]
-    return place(divisor, like)
+    return constant(divisor, like)
 
 
 @functools.lru_cache(256)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .backend import Array, contiguous, empty, place
+from .backend import Array, constant, contiguous, empty
 from .jit import kernel, prange
 
 Taps: TypeAlias = tuple[Any, Any, Any]  # low, high, part
@@ -123,7 +123,7 @@ def bilinear_grad(gy: Array, rows: Taps, columns: Taps, size: tuple[int, int]) -
 
 
 def _typed(taps: Taps, like: Array) -> Taps:
-    low, high, part = (place(tap, like) for tap in taps)
+    low, high, part = (constant(tap, like) for tap in taps)
     return low, high, part.astype(like.dtype)
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .. import kernels
-from ..kernels.backend import place
+from ..kernels.backend import constant
 from ..tensor import Array, op
 
 Taps: TypeAlias = tuple[Array, Array, Array]
@@ -62,7 +62,7 @@ def interpolate(
 
 def _nearest(x: Array, rows: Array, columns: Array) -> tuple[Array, Callable[[Array], Array]]:
     H, W = x.shape[2:]
-    y = np.take(np.take(x, place(rows, x), 2), place(columns, x), 3)
+    y = np.take(np.take(x, constant(rows, x), 2), constant(columns, x), 3)
 
     def grad(gy: Array) -> Array:
         wide = gy.astype(np.float32) if gy.dtype == np.float16 else gy

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..kernels.backend import array_module, place
+from ..kernels.backend import array_module, constant
 from ..tensor import Array, GradFn, op
 from .basic import sum_along, sum_to
 
@@ -214,7 +214,7 @@ def pad(x: Array, /, *, pad: tuple[int, ...], mode: str = "constant", value: flo
         if before or after:
             source = _sources(x.shape[axis], before, after, mode)
             steps.append((axis, x.shape[axis], before, source))
-            y = y.take(place(source, y), axis)
+            y = y.take(constant(source, y), axis)
 
     def grad_x(gy: Array) -> Array:
         for axis, n, before, source in reversed(steps):

@@ -166,6 +166,33 @@ def test_writes_give_the_cpus_numbers(write: Callable[[Tensor], Any]) -> None:
     np.testing.assert_allclose(y.cpu().numpy(), x.numpy(), rtol=1e-6)
 
 
+def test_equal_results_do_not_share_memory() -> None:
+    """Of ops that compute on the host, of clipping, and of loaded state."""
+    x = torch.zeros(2, 3, device="cuda")
+    results: list[Callable[[], Any]] = [
+        lambda: x.cummax(0)[0],
+        lambda: torch.repeat_interleave(torch.tensor([2, 1], device="cuda")),
+        lambda: _loaded_state(x),
+    ]
+    for make in results:
+        first, second = make(), make()
+        expected = second.tolist()
+        first += 1
+        assert second.tolist() == expected
+
+
+def _loaded_state(x: Tensor) -> Tensor:
+    p = torch.nn.Parameter(x.clone())
+    p.grad = torch.zeros_like(p)
+    optimizer = torch.optim.SGD([p], 0.1, momentum=0.9)
+    optimizer.step()
+    here = {"state": {0: {"momentum_buffer": torch.zeros(2, 3)}}}
+    optimizer.load_state_dict({**optimizer.state_dict(), **here})
+    buffer = optimizer.state[p]["momentum_buffer"]
+    assert buffer.is_cuda
+    return buffer
+
+
 def test_printing() -> None:
     assert repr(torch.ones(2, device="cuda")) == "tensor([1., 1.], device='cuda:0')"
 
