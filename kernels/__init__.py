@@ -17,11 +17,14 @@ if TYPE_CHECKING:
         arithmetic,
         conv2d,
         depthwise,
+        dropout,
         elementwise,
         gemm,
         im2col,
         im2col_gemm,
         implicit_gemm,
+        join,
+        loss_cuda,
         norm,
         optimizer,
         pointwise,
@@ -35,9 +38,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "algorithms", "arithmetic", "backend", "conv2d", "depthwise", "elementwise", "gemm", "geometry",
-    "im2col", "im2col_gemm", "implicit_gemm", "large", "norm", "optimizer", "pointwise", "pool",
-    "reference", "resample", "scalar", "simd", "softmax", "winograd",
+    "algorithms", "arithmetic", "backend", "conv2d", "depthwise", "dropout", "elementwise", "gemm",
+    "geometry", "im2col", "im2col_gemm", "implicit_gemm", "join", "large", "loss_cuda", "norm",
+    "optimizer", "pointwise", "pool", "reference", "resample", "scalar", "simd", "softmax",
+    "winograd",
 ]  # fmt: skip
 
 

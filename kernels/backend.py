@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import memory
+from . import memory, replay
 
 Array: TypeAlias = Any
 
@@ -49,21 +49,33 @@ def array_module(x: Array) -> ModuleType:
 
 def host(x: Array) -> Array:
     """The numbers of an array in host memory: itself if it is there, else a copy (which waits)."""
-    return x if isinstance(x, HOST) else x.get()
+    if isinstance(x, HOST):
+        return x
+    if replay.recording():
+        replay.refuse("an array was copied to the CPU (.item(), .cpu(), an op that runs there)",
+                      "Read the results after the launch.")  # fmt: skip
+    return x.get()
 
 
 def place(x: Array, like: Array) -> Array:
-    """``x`` where ``like`` lives: itself if it is there, else a copy of its own."""
+    """``x`` where ``like`` lives: itself if it is there, else a copy."""
     if isinstance(like, HOST):
         return host(x)
-    return array_module(like).asarray(x) if isinstance(x, HOST) else x
+    if not isinstance(x, HOST):
+        return x
+    refuse_copies()
+    return array_module(like).asarray(x)
 
 
 def constant(x: Array, like: Array) -> Array:
-    """:func:`place` for what nobody ever writes to: small arrays are copied to a GPU once."""
+    """:func:`place` of what is only read: small arrays are copied once, and shared."""
     if isinstance(like, HOST) or not isinstance(x, HOST) or x.nbytes > REMEMBERED:
         return place(x, like)
-    return _remembered(array_module(like), int(like.device.id), x.tobytes(), x.dtype.str, x.shape)
+    cupy = array_module(like)
+    there = _remembered(cupy, int(like.device.id), x.tobytes(), x.dtype.str, x.shape)
+    if recording := replay.recording():
+        recording.kept.append(there)  # a graph uses it where it is, however long that is remembered
+    return there
 
 
 REMEMBERED = 1 << 12  # bytes: the ranges of pooling windows, a layer's padding, ...
@@ -73,7 +85,25 @@ REMEMBERED = 1 << 12  # bytes: the ranges of pooling windows, a layer's padding,
 def _remembered(
     cupy: ModuleType, device: int, data: bytes, dtype: str, shape: tuple[int, ...]
 ) -> Array:
+    refuse_copies()
     return cupy.asarray(np.frombuffer(data, dtype).reshape(shape))
+
+
+def refuse_copies() -> None:
+    """RuntimeError in a capture: a graph would copy from memory that is long used for others."""
+    if replay.recording():
+        replay.refuse("numbers were copied from the CPU to the GPU",
+                      "Move tensors there, and run the step once, before the capture.")  # fmt: skip
+
+
+def host_numbers(compute: replay.Numbers, size: int, dtype: Any, like: Array) -> Array:
+    """What ``compute()`` gives, up to ``size`` numbers, where ``like`` lives.
+
+    A captured graph asks for them before each launch, in the order of the capture, not during it.
+    """
+    if recording := replay.recording():
+        return recording.slot(compute, size, dtype)
+    return constant(compute(), like)
 
 
 def on_host(fn: Callable[..., Array], *arrays: Array) -> Array:
@@ -130,6 +160,13 @@ def memory_limit() -> int:
         if text.isdigit():
             limits.append(int(text))
     return min(limits)
+
+
+def own_matmul(choice: bool | None = None) -> bool:
+    """Whether products of matrices on a GPU are gemm.cu's instead of cuBLAS's; a choice sets it."""
+    if choice is not None:
+        _chosen["own_matmul"] = int(choice)
+    return bool(_chosen.get("own_matmul"))
 
 
 def contiguous(x: Array) -> Array:

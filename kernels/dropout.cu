@@ -36,16 +36,18 @@ __device__ inline void philox(const uint64 (&counter)[4], uint64 key_0, uint64 k
 
 // keep[i] = draw `first + i` of a stream is `threshold` or more; threshold = round(p 2^32).
 //
-// state: counter (4) and key (2) of NumPy's bit generator. Draws are counted from the first word of
-// `counter`: first = 2 buffer_pos where NumPy would go on, so that fresh draws after a used-up
-// buffer (8) are those of counter + 1. A half word that NumPy has left over (has_uint32) is `left`,
-// and is draw 0 of keep, before those of the stream; left < 0 is none. The host then moves its
-// generator on by as many draws. A thread computes 8 draws with one counter.
+// state: counter (4) and key (2) of NumPy's bit generator, then `first` and `left`. Draws are counted
+// from the first word of `counter`: first = 2 buffer_pos where NumPy would go on, so that fresh draws
+// after a used-up buffer (8) are those of counter + 1. A half word that NumPy has left over
+// (has_uint32) is `left`, and is draw 0 of keep, before those of the stream; 2^32 is none. All that
+// changes from step to step is in memory, not among the arguments: a captured graph reads it anew.
+// The host moves its generator on by as many draws. A thread computes 8 draws with one counter.
 // launch: block 256, grid ceil(keep.size / 2048)
 __global__ void __launch_bounds__(256) keep_mask(
-    Array<const unsigned long long, 1> state, Array<bool, 1> keep, int first, long long left,
-    long long threshold) {
-    const int before = left >= 0;  // draws that come from elsewhere
+    Array<const unsigned long long, 1> state, Array<bool, 1> keep, long long threshold) {
+    const int first = static_cast<int>(state(6));
+    const long long left = static_cast<long long>(state(7));
+    const int before = left < 1ll << 32;  // draws that come from elsewhere
     const long long draws = static_cast<long long>(keep.shape[0]) - before;
     if (before && blockIdx.x == 0 && threadIdx.x == 0)
         keep(0) = left >= threshold;

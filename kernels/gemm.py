@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, gemm_cuda
+from . import backend, gemm_cuda, replay
 from .backend import Array, array_module, contiguous, empty
 from .jit import inline, kernel, prange
 from .microkernel import HALF, ROWS, masked, tile4, tile6
@@ -297,14 +297,16 @@ def matmul(a: Array, b: Array) -> Array:
 
     float32 and float64, in any memory order; float16 is computed in float32, integers by NumPy. The
     bits do not depend on the number of threads (those of a multi-threaded BLAS do). On a GPU this
-    is cuBLAS, and of float16 gemm_wmma.cu where there are tensor cores.
+    is cuBLAS, and of float16 gemm_wmma.cu where there are tensor cores; gemm.cu where that was
+    chosen, and in a captured graph, where CuPy refuses cuBLAS.
     """
     if a.dtype == np.float16 and not isinstance(a, np.ndarray) and gemm_cuda.can(a, b):
         return gemm_cuda.matmul(a, b)
     if a.dtype == np.float16:
         return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
     if not isinstance(a, np.ndarray):
-        return array_module(a).matmul(a, b)
+        ours = a.dtype.kind == "f" and (replay.recording() or backend.own_matmul())
+        return gemm_cuda.matmul(a, b) if ours else array_module(a).matmul(a, b)
     M, K, N = a.shape[-2], a.shape[-1], b.shape[-1]
     if backend.cpu_backend == "numpy" or a.dtype.kind != "f" or M * K * N <= SMALL:
         return np.matmul(a, b)

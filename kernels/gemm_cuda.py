@@ -1,6 +1,7 @@
-"""Products of matrices of float16 on a GPU's tensor cores: the host side of gemm_wmma.cu.
+"""Products of matrices on a GPU by our own kernels: the host side of gemm.cu and gemm_wmma.cu.
 
-Half the memory of float32, no copies in float32, and sums in float all the same.
+The latter is for float16 on tensor cores: half the memory of float32, no copies in float32, and
+sums in float all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ LARGEST = 2**31 - 1  # offsets inside a matrix have 32 bits
 
 
 def can(a: Array, b: Array) -> bool:
-    """Whether there are tensor cores (from sm_70 on), and the matrices are in a kernel's reach."""
+    """Of float16: whether there are tensor cores (from sm_70 on), and the matrices are in reach."""
     (M, K), N = a.shape[-2:], b.shape[-1]
     batch = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
     rows = M if b.ndim > 2 else a.size // max(1, K)
@@ -30,7 +31,7 @@ def can(a: Array, b: Array) -> bool:
 
 
 def matmul(a: Array, b: Array) -> Array:
-    """a @ b over the last two axes of float16, the axes before them broadcast."""
+    """a @ b over the last two axes, the axes before them broadcast; float16 as :func:`can` says."""
     (M, K), N = a.shape[-2:], b.shape[-1]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     c = empty((*batch, M, N), a, op="matmul")
@@ -44,5 +45,6 @@ def matmul(a: Array, b: Array) -> Array:
         )
     if c.size:
         left, right = map(contiguous, stacks)
-        launch("gemm_wmma", "matmul", left, right, c.reshape(len(right), left.shape[1], N))
+        file = "gemm_wmma" if a.dtype == np.float16 else "gemm"
+        launch(file, "matmul", left, right, c.reshape(len(right), left.shape[1], N))
     return c

@@ -1,6 +1,5 @@
 // Joining arrays along an axis. A kernel takes a fixed number of arrays, so one launch copies one
-// array to its place: N rows of x, in steps of the longer rows of y. The way back is the same copy
-// with the roles exchanged.
+// array to its place: N rows of x, in steps of the longer rows of y.
 #include "array.cuh"
 #include "half.cuh"
 #include "loop.cuh"
@@ -13,14 +12,4 @@ __global__ void __launch_bounds__(256) concat(Array<const E, 2> x, Array<E, 2> y
     const auto [N, L] = x.shape;
     for (auto [n, i] : grid_range(N, L))
         y(n, start + i) = x(n, i);
-}
-
-// gx[n] = gy[n, start:start + L], gx of (N, L).
-// launch: block 256, grid-stride over gx.size
-template <typename E, typename T = Real<E>>
-__global__ void __launch_bounds__(256) concat_grad(
-    Array<const E, 2> gy, Array<E, 2> gx, int start) {
-    const auto [N, L] = gx.shape;
-    for (auto [n, i] : grid_range(N, L))
-        gx(n, i) = gy(n, start + i);
 }

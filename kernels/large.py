@@ -1,7 +1,8 @@
 """Arithmetic on arrays of any size: threads and pooled memory for large ones.
 
 The array module's own functions serve all the rest: small arrays (waking a thread costs more than
-it saves), other dtypes, shapes that broadcast, memory that is not contiguous.
+it saves), other dtypes, shapes that broadcast, memory that is not contiguous. On a GPU nothing is
+too small for a kernel.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, array_module, empty
+from .backend import Array, array_module, contiguous, empty
 
 # Elements. A pass over this many takes about 30 microseconds, and so does waking a thread.
 LARGE = 1 << 17
@@ -30,12 +31,15 @@ def mul(a: Any, b: Any) -> Array:
 
 def keep(x: Array, mask: Array, scale: Any) -> Array:
     """x mask scale, of a bool mask that broadcasts to x; scale has the type of x."""
-    if x.size < LARGE or x.shape != mask.shape or not (_plain(x) and mask.flags.c_contiguous):
+    worth = x.size >= LARGE
+    if not isinstance(x, np.ndarray):
+        x, worth = contiguous(x), x.size > 0
+    if not worth or x.shape != mask.shape or not (_plain(x) and mask.flags.c_contiguous):
         return x * (mask * scale)
-    from .arithmetic import keep as keep_kernel
+    from .dropout import dropout
 
     y = empty(x.shape, x)
-    keep_kernel(x.reshape(-1), mask.reshape(-1), y.reshape(-1), scale)
+    dropout(x.reshape(-1), mask.reshape(-1), y.reshape(-1), scale)
     return y
 
 
@@ -55,19 +59,24 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
     shape = list(x.shape)
     shape[dim] = sum(x.shape[dim] for x in xs)
     size = math.prod(shape)
-    if size < LARGE or not all(_plain(x) for x in xs):
+    if isinstance(x, np.ndarray):
+        if size < LARGE or not all(_plain(x) for x in xs):
+            return np.concatenate(xs, dim)
+        y = empty(tuple(shape), x)
+        if size < LARGE * len(xs):  # many small arrays
+            return np.concatenate(xs, dim, out=y)
+    elif x.dtype.kind == "f":
+        y, xs = empty(tuple(shape), x), [contiguous(x) for x in xs]
+    else:
         return array_module(x).concatenate(xs, dim)
-    y = empty(tuple(shape), x)
-    if size < LARGE * len(xs):  # many small arrays
-        return np.concatenate(xs, dim, out=y)
-    from .arithmetic import put_columns
+    from .join import concat
 
     N = math.prod(shape[:dim])
     start = 0
     for x in xs:
         if x.size:
             rows = x.reshape(N, -1)
-            put_columns(rows, y.reshape(N, -1), start)
+            concat(rows, y.reshape(N, -1), start)
             start += rows.shape[1]
     return y
 
@@ -94,10 +103,11 @@ def _large_alike(a: Any, b: Any) -> bool:
 
 
 def _plain(x: Any) -> bool:
-    """float32 or float64 in C-contiguous memory of the CPU."""
+    """float32 or float64 in C-contiguous memory, on a GPU also float16."""
+    if not isinstance(x, np.ndarray):
+        return hasattr(x, "dtype") and x.dtype.kind == "f" and bool(x.flags.c_contiguous)
     return (
-        isinstance(x, np.ndarray)
-        and x.dtype.kind == "f"
+        x.dtype.kind == "f"
         and x.dtype.itemsize >= 4
         and x.flags.c_contiguous
         and x.flags.aligned

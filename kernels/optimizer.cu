@@ -1,5 +1,6 @@
 // One step of an optimizer, as in optimizer.py: every array passes through memory once. Arrays are
-// flat and changed in place (except g); settings are of their type.
+// flat and changed in place (except g). Numbers are read from memory, so that a captured graph finds
+// those of its step; all threads read the same, which comes from the cache.
 #include "array.cuh"
 #include "half.cuh"
 #include "loop.cuh"
@@ -14,7 +15,8 @@ __device__ T descend(T w, T g, T sign, T decay) {
 // launch: block 256, grid-stride over w.size
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) sgd(
-    Array<E, 1> w, Array<const E, 1> g, T lr, T decay, T sign) {
+    Array<E, 1> w, Array<const E, 1> g, Array<const T, 1> numbers) {
+    const T lr = numbers(0), decay = numbers(1), sign = numbers(2);
     for (int i : grid_range(w.shape[0]))
         w(i) -= lr * descend<T>(w(i), g(i), sign, decay);
 }
@@ -23,8 +25,9 @@ __global__ void __launch_bounds__(256) sgd(
 // launch: block 256, grid-stride over w.size
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) sgd_momentum(
-    Array<E, 1> w, Array<const E, 1> g, Array<E, 1> b, T lr, T decay, T sign, T momentum, T rest,
-    T ahead) {
+    Array<E, 1> w, Array<const E, 1> g, Array<E, 1> b, Array<const T, 1> numbers) {
+    const T lr = numbers(0), decay = numbers(1), sign = numbers(2);
+    const T momentum = numbers(3), rest = numbers(4), ahead = numbers(5);
     for (int i : grid_range(w.shape[0])) {
         const T d = descend<T>(w(i), g(i), sign, decay);
         const T v = momentum * b(i) + rest * d;
@@ -38,8 +41,10 @@ __global__ void __launch_bounds__(256) sgd_momentum(
 // launch: block 256, grid-stride over w.size
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) adam(
-    Array<E, 1> w, Array<const E, 1> g, Array<E, 1> m, Array<E, 1> v, T lr, T shrink, T decay,
-    T sign, T rest1, T beta2, T rest2, T eps, T root) {
+    Array<E, 1> w, Array<const E, 1> g, Array<E, 1> m, Array<E, 1> v, Array<const T, 1> numbers) {
+    const T lr = numbers(0), shrink = numbers(1), decay = numbers(2), sign = numbers(3);
+    const T rest1 = numbers(4), beta2 = numbers(5), rest2 = numbers(6), eps = numbers(7);
+    const T root = numbers(8);
     for (int i : grid_range(w.shape[0])) {
         const T old = w(i) * shrink;
         const T d = descend<T>(old, g(i), sign, decay);
@@ -55,8 +60,11 @@ __global__ void __launch_bounds__(256) adam(
 // launch: block 256, grid-stride over w.size
 template <typename E, typename T = Real<E>>
 __global__ void __launch_bounds__(256) amsgrad(
-    Array<E, 1> w, Array<const E, 1> g, Array<E, 1> m, Array<E, 1> v, Array<E, 1> largest, T lr,
-    T shrink, T decay, T sign, T rest1, T beta2, T rest2, T eps, T root) {
+    Array<E, 1> w, Array<const E, 1> g, Array<E, 1> m, Array<E, 1> v, Array<E, 1> largest,
+    Array<const T, 1> numbers) {
+    const T lr = numbers(0), shrink = numbers(1), decay = numbers(2), sign = numbers(3);
+    const T rest1 = numbers(4), beta2 = numbers(5), rest2 = numbers(6), eps = numbers(7);
+    const T root = numbers(8);
     for (int i : grid_range(w.shape[0])) {
         const T old = w(i) * shrink;
         const T d = descend<T>(old, g(i), sign, decay);

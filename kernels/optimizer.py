@@ -1,21 +1,24 @@
 """One step of an optimizer: every array of a parameter passes through memory once.
 
 w are the weights and g = dL/dw; b, m, v and ``largest`` are what the optimizer remembers of them,
-all flat and of one length, and changed in place (except g). Numbers are of the arrays' type:
-``sign`` is -1 to maximise, ``decay`` the factor of w that is added to g, both 1 and 0 otherwise.
+all flat and of one length, and changed in place (except g). ``numbers`` is an array of their type,
+as a captured CUDA graph must find each step's in memory: ``sign`` is -1 to maximise, ``decay`` the
+factor of w that is added to g, 1 and 0 otherwise.
 Written as separate NumPy steps (the twins), the same update reads and writes its arrays three to
 five times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .backend import Array, contiguous
+from .backend import Array, contiguous, host_numbers
 from .jit import Kernel, inline, kernel, prange
+
+MOST = 9  # numbers of a kernel
 
 
 def _direction(w: Array, g: Array, sign: float, decay: float) -> Array:
@@ -28,21 +31,21 @@ def _descend(w: Any, g: Any, sign: Any, decay: Any) -> Any:
     return sign * g + decay * w if decay != 0 else sign * g
 
 
-def _sgd_numpy(w: Array, g: Array, lr: float, decay: float, sign: float) -> None:
+def _sgd_numpy(w: Array, g: Array, numbers: Array) -> None:
+    lr, decay, sign = numbers
     w -= lr * _direction(w, g, sign, decay)
 
 
 @kernel(numpy=_sgd_numpy)
-def sgd(w: Array, g: Array, lr: float, decay: float, sign: float) -> None:
-    """w -= lr d, with d = sign g + decay w."""
+def sgd(w: Array, g: Array, numbers: Array) -> None:
+    """w -= lr d, with d = sign g + decay w. Numbers: lr, decay, sign."""
+    lr, decay, sign = numbers[0], numbers[1], numbers[2]
     for i in prange(w.size):
         w[i] -= lr * _descend(w[i], g[i], sign, decay)
 
 
-def _sgd_momentum_numpy(
-    w: Array, g: Array, b: Array, lr: float, decay: float, sign: float, momentum: float,
-    rest: float, ahead: float,
-) -> None:  # fmt: skip
+def _sgd_momentum_numpy(w: Array, g: Array, b: Array, numbers: Array) -> None:
+    lr, decay, sign, momentum, rest, ahead = numbers
     d = _direction(w, g, sign, decay)
     b *= momentum
     b += rest * d
@@ -50,14 +53,14 @@ def _sgd_momentum_numpy(
 
 
 @kernel(numpy=_sgd_momentum_numpy)
-def sgd_momentum(
-    w: Array, g: Array, b: Array, lr: float, decay: float, sign: float, momentum: float,
-    rest: float, ahead: float,
-) -> None:  # fmt: skip
+def sgd_momentum(w: Array, g: Array, b: Array, numbers: Array) -> None:
     """b = momentum b + rest d, then w -= lr b; with ``ahead`` (Nesterov) w -= lr (d + momentum b).
 
-    rest = 1 - dampening, and 1 at the first step, when b is 0.
+    rest = 1 - dampening, and 1 at the first step, when b is 0. Numbers: lr, decay, sign, momentum,
+    rest, ahead.
     """
+    lr, decay, sign = numbers[0], numbers[1], numbers[2]
+    momentum, rest, ahead = numbers[3], numbers[4], numbers[5]
     for i in prange(w.size):
         d = _descend(w[i], g[i], sign, decay)
         v = momentum * b[i] + rest * d
@@ -65,10 +68,8 @@ def sgd_momentum(
         w[i] -= lr * (d + momentum * v if ahead != 0 else v)
 
 
-def _adam_numpy(
-    w: Array, g: Array, m: Array, v: Array, lr: float, shrink: float, decay: float, sign: float,
-    rest1: float, beta2: float, rest2: float, eps: float, root: float,
-) -> None:  # fmt: skip
+def _adam_numpy(w: Array, g: Array, m: Array, v: Array, numbers: Array) -> None:
+    lr, shrink, decay, sign, rest1, beta2, rest2, eps, root = numbers
     w *= shrink
     d = _direction(w, g, sign, decay)
     m += rest1 * (d - m)
@@ -78,15 +79,15 @@ def _adam_numpy(
 
 
 @kernel(numpy=_adam_numpy)
-def adam(
-    w: Array, g: Array, m: Array, v: Array, lr: float, shrink: float, decay: float, sign: float,
-    rest1: float, beta2: float, rest2: float, eps: float, root: float,
-) -> None:  # fmt: skip
+def adam(w: Array, g: Array, m: Array, v: Array, numbers: Array) -> None:
     """m += rest1 (d - m), v = beta2 v + rest2 d^2, then w -= lr m / (sqrt(v) / root + eps).
 
     rest1 = 1 - beta1, rest2 = 1 - beta2; lr is already divided by 1 - beta1^t, and root is
-    sqrt(1 - beta2^t). w is multiplied by ``shrink`` before (1, or AdamW's 1 - lr decay).
+    sqrt(1 - beta2^t). w is multiplied by ``shrink`` before (1, or AdamW's 1 - lr decay). Numbers:
+    lr, shrink, decay, sign, rest1, beta2, rest2, eps, root.
     """
+    lr, shrink, decay, sign = numbers[0], numbers[1], numbers[2], numbers[3]
+    rest1, beta2, rest2, eps, root = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8]
     for i in prange(w.size):
         old = w[i] * shrink
         d = _descend(old, g[i], sign, decay)
@@ -98,9 +99,9 @@ def adam(
 
 
 def _amsgrad_numpy(
-    w: Array, g: Array, m: Array, v: Array, largest: Array, lr: float, shrink: float, decay: float,
-    sign: float, rest1: float, beta2: float, rest2: float, eps: float, root: float,
-) -> None:  # fmt: skip
+    w: Array, g: Array, m: Array, v: Array, largest: Array, numbers: Array
+) -> None:
+    lr, shrink, decay, sign, rest1, beta2, rest2, eps, root = numbers
     w *= shrink
     d = _direction(w, g, sign, decay)
     m += rest1 * (d - m)
@@ -111,11 +112,10 @@ def _amsgrad_numpy(
 
 
 @kernel(numpy=_amsgrad_numpy)
-def amsgrad(
-    w: Array, g: Array, m: Array, v: Array, largest: Array, lr: float, shrink: float, decay: float,
-    sign: float, rest1: float, beta2: float, rest2: float, eps: float, root: float,
-) -> None:  # fmt: skip
+def amsgrad(w: Array, g: Array, m: Array, v: Array, largest: Array, numbers: Array) -> None:
     """:func:`adam` that divides by the root of the largest v so far (NaN counts as largest)."""
+    lr, shrink, decay, sign = numbers[0], numbers[1], numbers[2], numbers[3]
+    rest1, beta2, rest2, eps, root = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8]
     for i in prange(w.size):
         old = w[i] * shrink
         d = _descend(old, g[i], sign, decay)
@@ -128,18 +128,21 @@ def amsgrad(
         w[i] = old - lr * mean / (np.sqrt(top) / root + eps)
 
 
-def update(k: Kernel, arrays: Sequence[Array], *numbers: float) -> None:
-    """``k(*arrays, *numbers)`` on arrays w, g, ... of any shape and layout; g is only read.
+def update(k: Kernel, arrays: Sequence[Array], numbers: Callable[[], Sequence[float]]) -> None:
+    """``k(*arrays, numbers())`` on arrays w, g, ... of any shape and layout; g is only read.
 
-    float16 is NumPy's work.
+    A captured CUDA graph calls ``numbers`` before each launch, and not while it is captured.
+    float16 is NumPy's work on the CPU; a GPU computes its steps in float32.
     """
     g = arrays[1]
-    T = g.dtype.type
-    if g.dtype.itemsize == 2:
-        k.numpy(*arrays, *map(T, numbers))
+    on_cpu, half = isinstance(g, np.ndarray), g.dtype.itemsize == 2
+    T = np.dtype(np.float32) if half and not on_cpu else g.dtype
+    given = host_numbers(lambda: np.array(numbers(), T), MOST, T, g)
+    if on_cpu and half:
+        k.numpy(*arrays, given)
     elif g.size:
         plain = [contiguous(a) for a in arrays]
-        k(*[a.reshape(-1) for a in plain], *map(T, numbers))
+        k(*[a.reshape(-1) for a in plain], given)
         for a, p in zip(arrays, plain):
             if p is not a and a is not g:
                 a[...] = p

@@ -21,7 +21,8 @@ import numpy as np
 
 from . import kernels
 from .device import device as Device
-from .kernels.backend import OutOfMemoryError
+from .graphs import CUDAGraph, graph, graph_step, is_current_stream_capturing  # noqa: F401
+from .kernels.backend import OutOfMemoryError, refuse_copies
 from .tensor import Array
 
 _MINIMUM_CUDA = 12000  # as cuDriverGetVersion counts: CUDA 12.0
@@ -275,6 +276,8 @@ def move(array: Array, target: Device) -> Array:
     From pinned memory the copy is only queued; that memory is kept until it is done.
     """
     cupy, index = _gpu(target if target.index is not None else None)
+    if isinstance(array, np.ndarray):
+        refuse_copies()
     with cupy.cuda.Device(index):
         if isinstance(array, np.ndarray) and is_pinned(array) and array.flags.c_contiguous:
             stream = cupy.cuda.get_current_stream()
@@ -328,6 +331,7 @@ def is_pinned(array: Array) -> bool:
 
 
 _MISSING = {
+    "make_graphed_callables": "graph_step(fn) records a whole training step",
     "Stream": "work is queued on CuPy's current stream",
     "Event": "time with time.perf_counter() around torch.cuda.synchronize()",
     "stream": "work is queued on CuPy's current stream",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.backend import array_module, place
+from ..kernels.backend import array_module, constant
 from ..ops import indexing as ops
 from ..tensor import Array, Tensor
 from .arguments import number_array
@@ -131,7 +131,7 @@ def _plan(x: Array, index: Any) -> Plan:
             d += 1
         elif isinstance(item, bool) or (hasattr(item, "ndim") and item.ndim == 0):
             basic.append(None)  # a mask of no dimensions: keeps or drops everything
-            arrays.append(place(np.array([bool(item)]), x))
+            arrays.append(constant(np.array([bool(item)]), x))
         elif isinstance(item, int):
             basic.append(_within(item, shape[d], d))
             d += 1
@@ -154,7 +154,7 @@ def _there(item: Any, x: Array) -> Any:
         raise RuntimeError(
             "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
         )
-    return place(item, x)
+    return constant(item, x)
 
 
 def _as_tuple(index: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..kernels.backend import array_module
+from ..kernels.backend import HOST, array_module
 from ..tensor import Array, op
 from .basic import sum_along, sum_to
 
@@ -99,6 +99,17 @@ def _labels(
     return places if S == 1 else places + arange(S), weights, kept
 
 
+def _of_gpu(loss: Any, x: Array, reduction: str, scores: Array | None = None) -> Any:
+    """y and the gradient function, in the shapes and dtype of x."""
+    shape, kind = x.shape, x.dtype
+    y = loss.y.reshape(_samples(shape) if reduction == "none" else ())
+
+    def grad_x(gy: Array) -> Array:
+        return loss.grad(_wide(gy), scores).astype(kind, copy=False).reshape(shape)
+
+    return y.astype(kind, copy=False), (grad_x,)
+
+
 @op
 def nll_loss(
     x: Array,
@@ -115,6 +126,11 @@ def nll_loss(
     """
     shape, kind = x.shape, x.dtype
     by_class = _by_class(x)
+    if not isinstance(x, HOST):
+        ours = kernels.loss_cuda.Loss(
+            "nll_loss", _wide(by_class), target, weight, ignore_index, 0.0, reduction
+        )
+        return _of_gpu(ours, x, reduction)
     places, weights, kept = _labels("nll_loss", by_class, target, weight, ignore_index)
     loss = -by_class.reshape(-1)[places]
     if weights is not None:
@@ -156,6 +172,11 @@ def cross_entropy(
     """
     shape, kind = x.shape, x.dtype
     p = kernels.softmax.log_softmax(_wide(_by_class(x)), 1)
+    if not isinstance(x, HOST):
+        ours = kernels.loss_cuda.Loss(
+            "cross_entropy", p, target, weight, ignore_index, label_smoothing, reduction
+        )
+        return _of_gpu(ours, x, reduction, p)
     places, weights, kept = _labels("cross_entropy", p, target, weight, ignore_index)
     C = p.shape[1]
     w = array_module(p).ones(C, p.dtype) if weight is None else weight.astype(p.dtype, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -29,11 +30,14 @@ class Adam(Optimizer):
         p = p - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
     ``decoupled_weight_decay=True`` shrinks p by ``1 - lr * weight_decay`` instead (AdamW).
-    ``lr`` may be a one-element Tensor. ``foreach``, ``fused`` and ``capturable`` are accepted and
-    have no effect; ``differentiable=True`` is refused. Errors: ValueError for a negative lr, eps or
-    weight_decay and for a beta outside [0, 1). Memory: two arrays like p (three with amsgrad), each
+    ``lr`` may be a one-element Tensor. ``foreach``, ``fused`` and ``capturable`` (a CUDA graph may
+    always hold the step) are accepted and have no effect; ``differentiable=True`` is refused.
+    Errors: ValueError for a negative lr, eps or weight_decay and for a beta outside [0, 1). Memory:
+    two arrays like p (three with amsgrad), each
     passed through once.
     """
+
+    _recordable = True
 
     def __init__(
         self,
@@ -77,27 +81,32 @@ class Adam(Optimizer):
             state["exp_avg_sq"] = zeros_like(p)
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = zeros_like(p)
-        state["step"].array += 1
-        t = scalar(state["step"])
-        lr, eps, decay = (scalar(group[name]) for name in ("lr", "eps", "weight_decay"))
-        beta1, beta2 = (scalar(beta) for beta in group["betas"])
-        decoupled, amsgrad = group["decoupled_weight_decay"], group["amsgrad"]
         arrays = [p.array, p.grad.array, state["exp_avg"].array, state["exp_avg_sq"].array]
-        if amsgrad:
+        kernel = kernels.optimizer.adam
+        if group["amsgrad"]:
+            kernel = kernels.optimizer.amsgrad
             arrays.append(state["max_exp_avg_sq"].array)
-        kernels.optimizer.update(
-            kernels.optimizer.amsgrad if amsgrad else kernels.optimizer.adam,
-            arrays,
-            lr / (1 - beta1**t),
-            1 - lr * decay if decoupled else 1.0,
-            0.0 if decoupled else decay,
-            -1.0 if group["maximize"] else 1.0,
-            1 - beta1,
-            beta2,
-            1 - beta2,
-            eps,
-            math.sqrt(1 - beta2**t),
-        )
+        kernels.optimizer.update(kernel, arrays, functools.partial(_numbers, state, group))
+
+
+def _numbers(state: dict[str, Any], group: Group) -> tuple[float, ...]:
+    """Count a step, and give its numbers."""
+    state["step"].array += 1
+    t = scalar(state["step"])
+    lr, eps, decay = (scalar(group[name]) for name in ("lr", "eps", "weight_decay"))
+    beta1, beta2 = (scalar(beta) for beta in group["betas"])
+    decoupled = group["decoupled_weight_decay"]
+    return (
+        lr / (1 - beta1**t),
+        1 - lr * decay if decoupled else 1.0,
+        0.0 if decoupled else decay,
+        -1.0 if group["maximize"] else 1.0,
+        1 - beta1,
+        beta2,
+        1 - beta2,
+        eps,
+        math.sqrt(1 - beta2**t),
+    )
 
 
 class AdamW(Adam):

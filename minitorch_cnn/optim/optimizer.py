@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..dtypes import get_default_dtype
+from ..kernels import replay
 from ..kernels.backend import array_module, place
 from ..tensor import Array, RemovableHandle, Tensor, enable_grad, no_grad, on_device_of
 
@@ -48,6 +49,7 @@ class Optimizer:
 
     param_groups: list[Group]
     state: defaultdict[Any, dict[str, Any]]
+    _recordable = False  # in a CUDA graph: its numbers come by kernels.optimizer.update
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -122,6 +124,11 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; returns ``closure()`` if one is given."""
+        if replay.recording() and not self._recordable:
+            replay.refuse(
+                f"{type(self).__name__}.step() ran",
+                "Its numbers would stay those of the capture: use SGD, Adam or AdamW.",
+            )
         loss = None
         if closure is not None:
             with enable_grad():
@@ -314,6 +321,11 @@ def step_counter(value: float = 0.0) -> Tensor:
 
 def zeros_like(p: Tensor) -> Tensor:
     """A state tensor of p's shape, dtype and device, plain C-contiguous memory."""
+    if replay.recording():
+        replay.refuse(
+            "an optimizer made its state (its first step)",
+            "Run a step before the capture: each replay would fill it with zeros.",
+        )
     return Tensor._wrap(array_module(p.array).zeros(p.array.shape, p.array.dtype))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from .. import kernels
@@ -30,6 +31,8 @@ class SGD(Optimizer):
     weight_decay, and for nesterov without momentum or with dampening. Cost: each of p, g and b
     passes through memory once.
     """
+
+    _recordable = True
 
     def __init__(
         self,
@@ -60,18 +63,22 @@ class SGD(Optimizer):
 
     def _update(self, p: Tensor, group: Group) -> None:
         assert p.grad is not None
-        lr, decay = scalar(group["lr"]), scalar(group["weight_decay"])
-        momentum, dampening = scalar(group["momentum"]), scalar(group["dampening"])
-        sign = -1.0 if group["maximize"] else 1.0
-        step = kernels.optimizer
-        if not momentum:
-            step.update(step.sgd, (p.array, p.grad.array), lr, decay, sign)
-            return
-        state = self.state[p]
-        rest = 1.0 - dampening
-        if state.get("momentum_buffer") is None:
-            state["momentum_buffer"], rest = zeros_like(p), 1.0
-        arrays = (p.array, p.grad.array, state["momentum_buffer"].array)
-        step.update(
-            step.sgd_momentum, arrays, lr, decay, sign, momentum, rest, group["nesterov"]
-        )
+        arrays = [p.array, p.grad.array]
+        kernel, first = kernels.optimizer.sgd, False
+        if scalar(group["momentum"]):
+            kernel, state = kernels.optimizer.sgd_momentum, self.state[p]
+            first = state.get("momentum_buffer") is None
+            if first:
+                state["momentum_buffer"] = zeros_like(p)
+            arrays.append(state["momentum_buffer"].array)
+        kernels.optimizer.update(kernel, arrays, functools.partial(_numbers, group, first))
+
+
+def _numbers(group: Group, first: bool) -> tuple[float, ...]:
+    """Those of a step; the first takes the gradient for b as it is."""
+    lr, decay = scalar(group["lr"]), scalar(group["weight_decay"])
+    momentum, dampening = scalar(group["momentum"]), scalar(group["dampening"])
+    plain = (lr, decay, -1.0 if group["maximize"] else 1.0)
+    if not momentum:
+        return plain
+    return (*plain, momentum, 1.0 if first else 1.0 - dampening, float(group["nesterov"]))

@@ -1,4 +1,4 @@
-"""The losses of softmax.cu against PyTorch: their means, and their gradients."""
+"""The losses of loss.cu, against PyTorch and plain loops: their means, and their gradients."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minitorch_cnn.kernels import emulator
+from minitorch_cnn.kernels.reference import loss as reference
 
 from .common import CHECKS, CPP, ORDERS, assert_same_bits, nans, needs_emulator
 
@@ -26,13 +27,13 @@ def _loss(
     T = CPP[x.dtype]
     loss, used = nans(target.shape, x), nans(target.shape, x)
     emulator.run(
-        "softmax", f"nll_loss<{T}>", (x, target, weight, loss, used, IGNORED, smoothing), **how
+        "loss", f"nll_loss<{T}>", (x, target, weight, loss, used, IGNORED, smoothing), **how
     )
     partial = np.full((2, slices), np.nan)
     for sums, numbers in zip(partial, (loss, used)):
-        emulator.run("softmax", f"slice_sums<{T}>", (numbers.ravel(), sums), **how)
+        emulator.run("loss", f"slice_sums<{T}>", (numbers.ravel(), sums), **how)
     y, total = nans((1,), x), np.full(1, np.nan)
-    emulator.run("softmax", f"finish_mean<{T}>", (partial[0], partial[1], y, total), **how)
+    emulator.run("loss", f"finish_mean<{T}>", (partial[0], partial[1], y, total), **how)
     return loss, y, total
 
 
@@ -43,7 +44,7 @@ def _grad(
     gx = nans(x.shape, x)
     kernel, more = ("nll_loss_grad", ()) if scores is None else ("cross_entropy_grad", (scores,))
     args = (gy, total, target, weight, *more, gx, IGNORED, smoothing)
-    emulator.run("softmax", f"{kernel}<{CPP[x.dtype]}>", args, **how)
+    emulator.run("loss", f"{kernel}<{CPP[x.dtype]}>", args, **how)
     return gx
 
 
@@ -130,3 +131,29 @@ def test_more_slices_than_numbers() -> None:
     expected = _loss(x, target, None, 0.0, slices=1)
     for ours, theirs in zip(_loss(x, target, None, 0.0, slices=9), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-15)
+
+
+@settings(max_examples=15)
+@given(
+    shape=st.tuples(*[st.integers(1, 5)] * 3),
+    weighted=st.booleans(),
+    smoothing=st.sampled_from([0.0, 0.1]),
+    each=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_equals_plain_loops(
+    shape: tuple[int, int, int], weighted: bool, smoothing: float, each: bool, seed: int
+) -> None:
+    x, target, weight = _case(shape, weighted, seed, np.float64)
+    loss, _, _ = _loss(x, target, weight, smoothing)
+    gy = np.random.default_rng(seed).standard_normal(target.size if each else 1)
+    total = np.array([1.5])
+    expected, used, gx = nans(target.shape, x), nans(target.shape, x), nans(x.shape, x)
+    reference.nll_loss(x, target, weight, expected, used, IGNORED, smoothing)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12, atol=1e-12)
+    share = (gy, total, target, weight)
+    reference.nll_loss_grad(*share, gx, IGNORED, smoothing)
+    ours = _grad(*share, None, x, smoothing)
+    np.testing.assert_allclose(ours, gx, rtol=1e-12, atol=1e-12)
+    reference.cross_entropy_grad(*share, x, gx, IGNORED, smoothing)
+    np.testing.assert_allclose(_grad(*share, x, x, smoothing), gx, rtol=1e-12, atol=1e-12)

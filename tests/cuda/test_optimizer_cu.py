@@ -27,7 +27,7 @@ def _arrays(name: str, size: int, dtype: Any, seed: int) -> list[np.ndarray]:
 
 def _stepped(name: str, before: list[np.ndarray], numbers: Any, **how: Any) -> list[np.ndarray]:
     arrays = [a.copy() for a in before]
-    emulate("optimizer", name, *arrays, *numbers, **how)
+    emulate("optimizer", name, *arrays, np.array(numbers, before[0].dtype), **how)
     return arrays
 
 
@@ -62,7 +62,7 @@ def test_same_bits_in_every_order_and_as_numpy(name: str) -> None:
     results = [tuple(_stepped(name, before, NUMBERS[name], **order)) for order in ORDERS]
     assert_same_bits(results)
     expected = [a.copy() for a in before]
-    getattr(optimizer, name).numpy(*expected, *map(np.float64, NUMBERS[name]))
+    getattr(optimizer, name).numpy(*expected, np.array(NUMBERS[name], np.float64))
     for a, b in zip(results[0], expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
@@ -77,7 +77,8 @@ def test_nan_and_infinity() -> None:
     """An infinite weight without decay is no NaN; a NaN gradient stays with its weight."""
     w, g, m, v, largest = np.ones((5, 40), np.float32)
     w[3], g[5] = np.inf, np.nan
-    emulate("optimizer", "amsgrad", w, g, m, v, largest, 0.1, 1, 0, 1, 0.1, 0.9, 0.1, 1e-8, 1)
+    numbers = np.array([0.1, 1, 0, 1, 0.1, 0.9, 0.1, 1e-8, 1], np.float32)
+    emulate("optimizer", "amsgrad", w, g, m, v, largest, numbers)
     assert w[3] == np.inf
     for a in (w, m, v, largest):
         assert np.isnan(a).nonzero()[0].tolist() == [5]
@@ -87,7 +88,7 @@ def test_halves_step_in_float_and_are_rounded_once() -> None:
     before = [a.astype(np.float16) for a in _arrays("adam", 300, np.float32, 3)]
     expected = _stepped("adam", [a.astype(np.float32) for a in before], NUMBERS["adam"])
     ours = [a.copy() for a in before]
-    emulator.run("optimizer", "adam<Half>", (*ours, *NUMBERS["adam"]))
+    emulator.run("optimizer", "adam<Half>", (*ours, np.array(NUMBERS["adam"], np.float32)))
     for a, b in zip(ours, expected, strict=True):
         np.testing.assert_array_equal(a, b.astype(np.float16))
 
@@ -104,6 +105,6 @@ def test_three_steps_of_adamw_equal_pytorch(amsgrad: bool) -> None:
         theirs.grad = torch.from_numpy(g)
         step.step()
         numbers = (lr / (1 - beta1**t), 1 - lr * decay, 0, 1, 1 - beta1, beta2, 1 - beta2, eps)
-        root = float(np.sqrt(1 - beta2**t))
-        emulate("optimizer", "amsgrad" if amsgrad else "adam", w, g, *memory, *numbers, root)
+        given = np.array([*numbers, np.sqrt(1 - beta2**t)])
+        emulate("optimizer", "amsgrad" if amsgrad else "adam", w, g, *memory, given)
     np.testing.assert_allclose(w, theirs.detach().numpy(), rtol=1e-12)

@@ -11,7 +11,8 @@ import contextlib
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -112,7 +113,7 @@ class Stream:
     ) -> None:
         self.is_non_blocking = non_blocking
         self.waiting: list[Any] = []  # copies from the host that have not run
-        self.recording: list[Callable[[], None]] | None = None
+        self.recording: Graph | None = None
         self._before: list[Any] = []
         Stream.all.append(self)
 
@@ -133,6 +134,7 @@ class Stream:
 
     def synchronize(self) -> None:
         if self.recording is not None:
+            self.recording.invalid = True
             raise CUDARuntimeError(
                 "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is"
                 " capturing"
@@ -153,44 +155,82 @@ class Stream:
         return self.recording is not None
 
     def begin_capture(self, mode: Any = None) -> None:
-        if self is Stream.null:
-            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: the legacy stream")
-        self.recording = []
+        if not self.is_non_blocking:  # one that waits for the legacy stream ends in errors there
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: not a non-blocking stream")
+        self.synchronize()
+        self.recording = Graph()
 
     def end_capture(self) -> Graph:
         assert self.recording is not None
-        recorded, self.recording = self.recording, None
-        return Graph(recorded)
+        graph, self.recording = self.recording, None
+        if graph.invalid:
+            raise CUDARuntimeError(
+                "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during"
+                " capture"
+            )
+        return graph
 
 
 class Graph:
-    """What was queued while a stream captured: launched as often as wanted."""
+    """What was queued while a stream captured: launched as often as wanted, on the same memory.
 
-    def __init__(self, recorded: list[Callable[[], None]]) -> None:
-        self._recorded = recorded
+    Memory of before the capture must still be there at each launch. What the capture allocated
+    stays, in whatever pool: a pool that others take from would hand it out again.
+    """
+
+    def __init__(self) -> None:
+        self.invalid = False
+        self._works: list[Callable[[], None]] = []
+        self._own: list[Any] = []  # memory allocated in the capture
+        self._used: dict[int, weakref.ref[Block]] = {}
+
+    def _add(self, work: Callable[[], None], blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            self._used[block.id] = weakref.ref(block)
+        self._works.append(work)
 
     def launch(self, stream: Any = None) -> None:
-        for work in self._recorded:
+        stream = stream or get_current_stream()
+        for copy in stream.waiting:  # they come first on it
+            copy.run()
+        stream.waiting = []
+        if any(block() is None for block in self._used.values()):
+            raise AssertionError("a graph uses memory that was freed after its capture")
+        for work in self._works:
             work()
 
     def upload(self, stream: Any = None) -> None:
         pass
 
 
-def queue(work: Callable[[], None]) -> None:
-    """Do something on the current stream. A captured stream only writes it down."""
+def queue(work: Callable[[], None], blocks: Iterable[Block] = ()) -> None:
+    """Do something on the current stream, with arrays in ``blocks`` of memory. A captured stream
+    only writes it down."""
     recording = get_current_stream().recording
     if recording is not None:
-        recording.append(work)
-    work()
+        recording._add(work, blocks)
+    else:
+        work()
 
 
 def no_synchronizing() -> None:
-    """What a copy to the host raises in a capture."""
+    """What a copy to the host raises in a capture, which it spoils."""
+    stream = get_current_stream()
+    if stream.recording is not None:
+        stream.synchronize()
+
+
+def no_copies_from_the_host() -> None:
+    """A captured copy reads that host memory again at each launch, whatever it holds by then."""
     if get_current_stream().recording is not None:
-        raise CUDARuntimeError(
-            "cudaErrorStreamCaptureImplicit: operation would make the legacy stream depend on a"
-            " capturing blocking stream"
+        raise AssertionError("a copy from the host was captured")
+
+
+def no_libraries() -> None:
+    """CuPy hands nothing to cuBLAS and its like in a capture."""
+    if get_current_stream().recording is not None:
+        raise NotImplementedError(
+            "calling cuBLAS API during stream capture is currently unsupported"
         )
 
 
@@ -224,20 +264,28 @@ class MemoryHook:
 class Block:
     """A piece of a device's memory: counted until the last array on it is gone."""
 
-    def __init__(self, nbytes: int) -> None:
+    def __init__(self, nbytes: int, start: int = 0) -> None:
         self.device = state.device
         self.size = -(-nbytes // UNIT) * UNIT
-        pool.take(self.device, self.size)
+        self.pool = getattr(state.allocator, "__self__", pool)
+        if self.pool is pool and get_current_stream().recording is not None:
+            raise AssertionError(
+                "a capture took memory of the default pool: others will, once it is free, and the"
+                " graph will write there"
+            )
+        self.pool.take(self.device, self.size)
         self.id = next(_numbers)
+        self.span = range(start, start + nbytes)
+        live[self.id] = self
         for hook in list(state.hooks.values()):
             hook.malloc_postprocess(
                 device_id=self.device, size=nbytes, mem_size=self.size, mem_ptr=self.id, pmem_id=0
             )
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        if is_finalizing() or pool is None:
+        if is_finalizing() or pool is None or not hasattr(self, "id"):
             return
-        pool.give_back(self.device, self.size)
+        self.pool.give_back(self.device, self.size)
         for hook in list(state.hooks.values()):
             hook.free_postprocess(
                 device_id=self.device, mem_size=self.size, mem_ptr=self.id, pmem_id=0
@@ -276,6 +324,7 @@ class MemoryPool:
         return self._kept[state.device]
 
     def free_all_blocks(self, stream: Any = None) -> None:
+        no_synchronizing()
         self._kept[state.device] = 0
 
     def set_limit(self, size: Any = None, fraction: Any = None) -> None:
@@ -289,6 +338,13 @@ class MemoryPool:
 
 
 pool = MemoryPool()
+live: weakref.WeakValueDictionary[int, Block] = weakref.WeakValueDictionary()
+
+
+def blocks_at(addresses: Iterable[int]) -> list[Block]:
+    """The memory that pointers point into."""
+    wanted = [a for a in addresses if a]
+    return [b for b in list(live.values()) if any(a in b.span for a in wanted)]
 
 
 def get_allocator() -> Callable[[int], Any]:

@@ -17,7 +17,17 @@ import numpy as np
 
 from . import cuda as _cuda
 from . import raw
-from .ndarray import call, ndarray, operands, settle, signature_of, unwrap, wrap
+from .ndarray import (
+    blocks_of,
+    call,
+    ndarray,
+    operands,
+    settle,
+    signature_of,
+    spoil,
+    unwrap,
+    wrap,
+)
 from .signatures import recorded
 
 # Loops for these need a scan in order, which CuPy has of sums and products alone.
@@ -69,7 +79,8 @@ class ufunc:
         if self.__name__ not in _AT:
             raise NotImplementedError(f"`{self.__name__}.at` is not supported yet")
         operands(a, indices, b)
-        self._numpy.at(unwrap(a), unwrap(indices), unwrap(b))
+        hosts = unwrap(a), unwrap(indices), unwrap(b)
+        _cuda.queue(lambda: self._numpy.at(*hosts), blocks_of(a, indices, b))
 
     def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None,
                keepdims: bool = False) -> Any:  # fmt: skip
@@ -141,7 +152,11 @@ def _host(a: Any) -> Any:
 
 def array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", subok: bool = False,
           ndmin: int = 0, *, blocking: bool = False) -> ndarray:  # fmt: skip
-    result: ndarray = wrap(np.array(_host(obj), dtype, order=order, ndmin=ndmin))  # type: ignore[call-overload]
+    if not isinstance(obj, ndarray):
+        _cuda.no_copies_from_the_host()
+        result: ndarray = wrap(np.array(_host(obj), dtype, order=order, ndmin=ndmin))  # type: ignore[call-overload]
+    else:
+        result = call(lambda x: np.array(x, dtype, order=order, ndmin=ndmin), obj)  # type: ignore[call-overload]
     return result
 
 
@@ -164,13 +179,14 @@ def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *,
 
 def copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: Any = None) -> None:
     operands(dst, src, where)
-    np.copyto(dst._host, unwrap(src), casting, where=True if where is None else unwrap(where))
+    to, what, mask = dst._host, unwrap(src), True if where is None else unwrap(where)
+    _cuda.queue(lambda: np.copyto(to, what, casting, where=mask), blocks_of(dst, src, where))
 
 
 def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     """Filled with what a careless reader notices."""
     host = np.empty(shape, dtype, order)  # type: ignore[call-overload]
-    host[...] = np.nan if host.dtype.kind == "f" else 1 if host.dtype.kind == "b" else 77
+    spoil(host)
     result: ndarray = wrap(host)
     return result
 
@@ -197,12 +213,15 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def matmul(x1: Any, x2: Any, out: Any = None) -> Any:
+    _cuda.no_libraries()
     return call(np.matmul, x1, x2, **({} if out is None else {"out": out}))
 
 
 def einsum(*operands_: Any, **kwargs: Any) -> Any:
     if set(kwargs) - {"dtype", "optimize"}:
         raise TypeError(f"Did not understand the following kwargs: {sorted(kwargs)}")
+    if len(operands_) > 2:
+        _cuda.no_libraries()
     return call(np.einsum, *operands_, **kwargs)
 
 

@@ -34,7 +34,10 @@ class ndarray:
         self._own(np.empty(shape, dtype, order))
 
     def _own(self, host: np.ndarray[Any, Any]) -> None:
-        self._host, self._block = host, cuda.Block(host.nbytes)
+        self._host, self._block = host, cuda.Block(host.nbytes, host.ctypes.data)
+        recording = cuda.get_current_stream().recording
+        if recording is not None:
+            recording._own.append((host, self._block))
         self.base: ndarray | None = None
         self._pending: Any = None
 
@@ -147,7 +150,8 @@ class ndarray:
         if not (self._host.flags.c_contiguous or self._host.flags.f_contiguous):
             raise RuntimeError("Cannot set to a non-contiguous array")
         stream = stream or cuda.get_current_stream()
-        if stream is cuda.Stream.null or stream.is_capturing():
+        cuda.no_copies_from_the_host()
+        if stream is cuda.Stream.null:
             self._host[...] = arr
             return
         self._pending = _Copy(self, arr if cuda.is_pinned(arr) else arr.copy())
@@ -165,19 +169,26 @@ class ndarray:
 
     def __getitem__(self, index: Any) -> ndarray:
         settle(self)
-        return wrap(self._host[_index(index, self.shape)], self)
+        parts = index if isinstance(index, tuple) else (index,)
+        arrays = [p for p in parts if isinstance(p, ndarray)]
+        if any(p.dtype.kind == "b" for p in arrays):
+            cuda.no_synchronizing()  # how many are True?
+        if not arrays:
+            return wrap(self._host[_index(index, self.shape)], self)
+        return call(lambda host, *_: host[_index(index, host.shape)], self, *arrays)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        target = _index(index, self.shape)
         host = value._host if isinstance(value, ndarray) else value
         if isinstance(value, np.ndarray) or not isinstance(value, (ndarray, *_VIEWS_OF_TYPES)):
             raise ValueError(f"non-scalar numpy.ndarray cannot be used for fill: {type(value)}")
-        operands(self, value)
+        operands(self, value, index)
+        memory = self._host
 
         def write() -> None:
-            self._host[target] = host
+            memory[_index(index, memory.shape)] = host
 
-        cuda.queue(write)
+        parts = index if isinstance(index, tuple) else (index,)
+        cuda.queue(write, blocks_of(self, value, *parts))
 
     def view(self, dtype: Any = None, type: Any = None) -> ndarray:
         return wrap(self._host.view() if dtype is None else self._host.view(dtype), self)
@@ -299,34 +310,60 @@ def _owner(a: Any) -> Any:
 
 
 def call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """``fn`` of NumPy on what the arrays hold. In a capture, it is repeated at each launch."""
+    """``fn`` of NumPy on what the arrays hold. In a capture it happens at each launch, not now."""
     operands(*args, *kwargs.values())
     host_args = [unwrap(a) for a in args]
     host_kwargs = {name: unwrap(value) for name, value in kwargs.items()}
+    arrays = list(_arrays((*args, *kwargs.values())))
+    recording = cuda.get_current_stream().recording
+    if recording is not None and getattr(fn, "__name__", "") in _SYNCHRONIZING:
+        cuda.no_synchronizing()
+    before = []
+    if recording is not None:
+        before = [(a._host, a._host.copy()) for a in arrays if a._host.flags.writeable]
     with np.errstate(all="ignore"):
         result = fn(*host_args, **host_kwargs)
+    for memory, held in before:  # in a capture only the result's shape was wanted
+        memory[...] = held
     out = kwargs.get("out")
-    wrapped = out if isinstance(out, ndarray) else wrap(result, *args, *_inside(args))
-    stream = cuda.get_current_stream()
-    if stream.recording is not None:
-        stream.recording.append(_again(fn, host_args, host_kwargs, result))
+    wrapped = out if isinstance(out, ndarray) else wrap(result, *arrays)
+    if recording is not None:
+        fresh = [a for a in _arrays((wrapped,)) if a is not out and a.base is None]
+        for a in fresh:
+            spoil(a._host)
+
+        def work() -> None:
+            with np.errstate(all="ignore"):
+                new = fn(*host_args, **host_kwargs)
+            if fresh_hosts:
+                for host, part in zip(fresh_hosts, new if several else (new,), strict=True):
+                    host[...] = part
+
+        fresh_hosts, several = [a._host for a in fresh], isinstance(result, (list, tuple))
+        recording._add(work, blocks_of(*arrays, *_arrays((wrapped,))))
     return wrapped
 
 
-def _inside(args: Any) -> Iterator[Any]:
-    for a in args:
-        if isinstance(a, (list, tuple)):
-            yield from a
+# Their results' sizes depend on the numbers, which the host must wait for.
+_SYNCHRONIZING = ("nonzero", "flatnonzero", "argwhere", "unique", "extract", "compress", "isin")
 
 
-def _again(fn: Any, args: Any, kwargs: Any, result: Any) -> Callable[[], None]:
-    def work() -> None:
-        with np.errstate(all="ignore"):
-            new = fn(*args, **kwargs)
-        if isinstance(result, np.ndarray) and not np.may_share_memory(new, result):
-            result[...] = new
+def _arrays(values: Any) -> Iterator[ndarray]:
+    for a in values:
+        if isinstance(a, ndarray):
+            yield a
+        elif isinstance(a, (list, tuple)):
+            yield from _arrays(a)
 
-    return work
+
+def blocks_of(*values: Any) -> list[cuda.Block]:
+    """The memory of arrays."""
+    return [a._block for a in _arrays(values)]
+
+
+def spoil(host: np.ndarray[Any, Any]) -> None:
+    """Fill memory with what a careless reader notices."""
+    host[...] = np.nan if host.dtype.kind == "f" else 1 if host.dtype.kind == "b" else 77
 
 
 def _index(index: Any, shape: tuple[int, ...]) -> Any:

@@ -66,7 +66,13 @@ class RawKernel:
         if not all(isinstance(part, tuple) for part in (grid, block, args)):
             raise TypeError("grid, block and args must be tuples")
         values = [_by_value(a).copy() for a in args]
-        cuda.queue(lambda: self.module.library.run(self.name, grid, block, values))
+        blocks = []
+        if cuda.get_current_stream().is_capturing():
+            pointers = [v["data"].item() for v in values if v.dtype.names]
+            blocks = cuda.blocks_at(pointers)
+            if len(blocks) < len({p for p in pointers if p}):
+                raise AssertionError(f"{self.name}: an argument points to no array's memory")
+        cuda.queue(lambda: self.module.library.run(self.name, grid, block, values), blocks)
 
 
 def _by_value(argument: Any) -> np.ndarray[Any, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 import minitorch_cnn as torch
 from minitorch_cnn import Tensor, nn, optim
+from minitorch_cnn.kernels import launcher
 from minitorch_cnn.nn import functional as F
 
 IMAGE, VECTOR = (2, 4, 7, 6), (3, 4)
@@ -85,6 +86,22 @@ def test_layers(make: Callable[[], nn.Module], shape: tuple[int, ...]) -> None:
             assert_close(b2, b, name)
 
 
+def test_dropout_moves_the_generator_on_as_the_cpu_does() -> None:
+    """Its mask is computed on the GPU; the next numbers, and a saved state, are the CPU's."""
+    states = {}
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(11)
+        y = F.dropout(torch.ones(7, 33, device=device), 0.4)
+        saved = torch.get_rng_state()
+        z = F.dropout2d(torch.ones(3, 5, 2, 2, device=device), 0.3)
+        torch.set_rng_state(saved)
+        again = F.dropout2d(torch.ones(3, 5, 2, 2, device=device), 0.3)
+        np.testing.assert_array_equal(again.cpu().numpy(), z.cpu().numpy())
+        states[device] = [v.cpu().numpy() for v in (y, z, torch.get_rng_state(), torch.rand(3))]
+    for here, there in zip(states["cpu"], states["cuda"], strict=True):
+        np.testing.assert_array_equal(there, here)
+
+
 LOSSES: list[Callable[[Tensor, Tensor], Tensor]] = [
     F.cross_entropy,
     lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1, reduction="sum"),
@@ -96,6 +113,41 @@ LOSSES: list[Callable[[Tensor, Tensor], Tensor]] = [
     lambda x, t: F.kl_div(F.log_softmax(x, 1), F.softmax(x.detach() * 2, 1), reduction="batchmean"),
     F.multi_margin_loss,
 ]  # fmt: skip
+
+
+LOSS = ["nll_loss", "slice_sums", "slice_sums", "finish_mean"]
+KERNELS: list[tuple[Callable[..., Tensor], dict[str, list[str]]]] = [
+    (lambda x, t: F.dropout(x), {"dropout": ["keep_mask", "dropout", "dropout"]}),
+    (lambda x, t: torch.cat([x, x, x.T.contiguous().T]), {"join": ["concat"] * 3}),
+    (F.cross_entropy, {"softmax": ["log_softmax"], "loss": [*LOSS, "cross_entropy_grad"]}),
+    (F.nll_loss, {"loss": [*LOSS, "nll_loss_grad"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("run", "expected"), KERNELS)
+def test_our_kernels_run(
+    run: Callable[[Tensor, Tensor], Tensor], expected: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Not CuPy's functions, nor the host's."""
+    ran: dict[str, list[str]] = {}
+    launch = launcher.CudaKernel.__call__
+
+    def noted(self: launcher.CudaKernel, *args: Any) -> None:
+        ran.setdefault(self.source.path.stem, []).append(self.source.name)
+        launch(self, *args)
+
+    monkeypatch.setattr(launcher.CudaKernel, "__call__", noted)
+    x = torch.randn(5, 4, device="cuda", requires_grad=True)
+    run(x, torch.tensor([3, 0, 2, 1, 1], device="cuda")).sum().backward()
+    assert ran == expected
+
+
+def test_a_wrong_label_is_named() -> None:
+    x = torch.randn(3, 4, device="cuda")
+    for reduction in ("mean", "sum", "none"):
+        with pytest.raises(IndexError, match=r"nll_loss: Target 4 is out of bounds.*0 to 3"):
+            F.nll_loss(x, torch.tensor([1, 4, -100], device="cuda"), reduction=reduction)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -53,7 +53,7 @@ def test_equals_the_formula_for_one_weight(name: str, backend: str, data: st.Dat
     layout = data.draw(st.sampled_from(LAYOUTS))
     ours = [with_layout(a.copy(), layout) for a in before]
     with using(backend):
-        optimizer.update(getattr(optimizer, name), ours, *given)
+        optimizer.update(getattr(optimizer, name), ours, lambda: given)
 
     one = getattr(reference.optimizer, name)
     rows = np.array([one(*row, *given) for row in zip(*(a.ravel().tolist() for a in before))])
@@ -78,7 +78,7 @@ def test_nan_and_infinity(name: str, backend: str) -> None:
     w[3], g[5] = np.inf, np.nan
     memory = [np.zeros(40, np.float32) for _ in range(memories)]
     with using(backend):
-        optimizer.update(getattr(optimizer, name), [w, g, *memory], *numbers)
+        optimizer.update(getattr(optimizer, name), [w, g, *memory], lambda: numbers)
     assert w[3] == np.inf
     assert np.isnan(w).nonzero()[0].tolist() == [5]
     for m in memory:
@@ -93,7 +93,8 @@ def test_same_bits_at_any_thread_count(name: str, rng: np.random.Generator) -> N
 
     def step() -> tuple[np.ndarray, ...]:
         ours = tuple(start.copy())
-        optimizer.update(getattr(optimizer, name), ours, *numbers[: 3 if name == "sgd" else None])
+        given = numbers[: 3 if name == "sgd" else None]
+        optimizer.update(getattr(optimizer, name), ours, lambda: given)
         return ours
 
     assert_same_bits_at_any_thread_count(step)

@@ -6,12 +6,12 @@ import math
 import warnings
 from typing import Any
 
+from ... import kernels
 from ...functions.arguments import check_tensor
-from ...kernels.backend import place
 from ...ops.dropout import alpha_dropout as alpha_op
 from ...ops.dropout import dropout as dropout_op
 from ...random import default_generator
-from ...tensor import Array, Tensor
+from ...tensor import Array, Tensor, on_device_of
 from ._common import apply
 
 
@@ -20,8 +20,8 @@ def _keep(x: Any, p: float, channels: int | None = None) -> Array:
     shape = x.array.shape
     if channels is not None:
         shape = shape[:channels] + (1,) * (len(shape) - channels)
-    draws = default_generator.numpy.integers(0, 1 << 32, shape, "u4")
-    return place(draws >= round(p * 2**32), x.array)
+    with on_device_of(x.array):
+        return kernels.dropout.keep_mask(default_generator, shape, p, x.array)
 
 
 def _check(name: str, input: Any, p: float) -> Tensor:

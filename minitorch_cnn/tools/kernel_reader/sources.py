@@ -114,13 +114,14 @@ def _twins(module: str, name: str) -> tuple[Source, ...]:
     """The CPU functions that compute what a CUDA kernel does.
 
     Those of its name. A ``_naive`` kernel is the definition, as the plain loops of reference/ are;
-    matmul_shared and its like are stages of matmul.
+    matmul_shared and its like are stages of matmul. Of a module that has no .py the plain loops are
+    all there is.
     """
     base = name.removesuffix("_naive")
-    plain = FOLDER / "reference" / f"{module}.py"
-    if base != name and plain.exists():
-        return tuple(s for s in _python(plain) if s.name == base)
-    found = _named(module, name)
+    plain = tuple(s for s in _python(FOLDER / "reference" / f"{module}.py") if s.name == base)
+    if base != name and plain:
+        return plain
+    found = _named(module, name) or (() if _python(FOLDER / f"{module}.py") else plain)
     while not found and "_" in base:
         base = base.rpartition("_")[0]
         found = _named(module, base)
