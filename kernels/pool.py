@@ -60,22 +60,48 @@ def _max_pool2d_numpy(
     y[indices < 0] = lowest
 
 
-@inline(forceinline=True)
-def _take_larger(
-    row: Array, best: Array, at: Array, first: int, last: int, step: int, offset: int, above: int
-) -> None:
-    """One tap of a row of windows: keep its value and place where it is larger, first, or NaN.
+@inline
+def _first_inside(
+    oh: int, ow: int, H: int, W: int, KH: int, KW: int, SH: int, SW: int, PH: int, PW: int,
+    DH: int, DW: int,
+) -> int:  # fmt: skip
+    """The index h W + w of a window's first element that is not in the padding; -1 if all are."""
+    for kh in range(KH):
+        for kw in range(KW):
+            h, w = oh * SH - PH + kh * DH, ow * SW - PW + kw * DW
+            if 0 <= h < H and 0 <= w < W:
+                return h * W + w
+    return -1
+
+
+@inline
+def _every_nth(row: Array, step: int, parts: Array, size: int) -> None:
+    """parts[i size + j] = row[j step + i]: windows that are neighbours shall read neighbours."""
+    if step == 2:  # the commonest, written out: LLVM loads whole vectors and separates them
+        for j in range(len(row) // 2):
+            i = np.uint64(j)
+            parts[i] = row[i + i]
+            parts[i + np.uint64(size)] = row[i + i + np.uint64(1)]
+        if len(row) % 2:
+            parts[len(row) // 2] = row[-1]
+        return
+    for i in range(step):
+        for j in range((len(row) - i + step - 1) // step):
+            parts[i * size + j] = row[j * step + i]
+
+
+@inline
+def _take_larger(parts: Array, start: int, here: int, best: Array, at: Array) -> None:
+    """One tap of many windows: its value and place, where it is larger than before, or NaN.
 
     No branch depends on the data: LLVM compares several windows at once. Unsigned indices tell
     Numba that none is negative, which it would have to count from the end.
     """
-    for ow in range(first, last):
-        w = ow * step + offset
-        v = row[np.uint64(w)]
-        i = np.uint64(ow)
-        larger = (v > best[i]) | (v != v) | (at[i] < 0)
+    for p in range(len(best)):
+        i, v = np.uint64(p), parts[np.uint64(start + p)]
+        larger = (v > best[i]) | (v != v)
         best[i] = v if larger else best[i]
-        at[i] = np.int32(above + w) if larger else at[i]
+        at[i] = np.int32(here) if larger else at[i]
 
 
 @kernel(numpy=_max_pool2d_numpy)
@@ -83,32 +109,56 @@ def _max_pool2d(
     x: Array, y: Array, indices: Array, lowest: Any, KH: int, KW: int, SH: int, SW: int, PH: int,
     PW: int, DH: int, DW: int,
 ) -> None:  # fmt: skip
+    """Rows are often shorter than a vector, so with SH == SW a plane is taken as one long row.
+
+    In the plane with its padding, ``wide`` columns, window p = oh wide + ow begins at element SW p.
+    Windows with ow >= OW run on into the next row: computing them, and leaving them out at the
+    end, is cheaper than many short rows. Padding is the lowest number there is, which never wins;
+    only a window of nothing else has to be looked at again. The buffers are flat, as a view of a
+    row costs as much as its few numbers.
+    """
     planes, H, W = x.shape
     _, OH, OW = y.shape
-    for n in prange(planes):
-        at = np.empty(OW, np.int32)  # counted from the window's first row, inside or not
-        for oh in range(OH):
-            start = oh * SH - PH
-            for ow in range(OW):
-                at[ow] = -1
-            for kh in range(KH):
-                h = start + kh * DH
-                if 0 <= h < H:
-                    row = x[n, h]
-                    best = y[n, oh]
-                    above = kh * DH * W
+    high, wide = (OH - 1) * SH + (KH - 1) * DH + 1, (OW - 1) * SW + (KW - 1) * DW + 1
+    inside = min(W, wide - PW)
+    rows = OH if SH == SW else 1
+    size = high * wide // SW + 1
+    several = max(1, min(16, planes // 64))
+    for block in prange((planes + several - 1) // several):
+        padded = np.empty(high * wide, x.dtype)
+        parts = np.empty(SW * size, x.dtype)
+        best = np.empty((rows - 1) * wide + OW, x.dtype)
+        at = np.empty(len(best), np.int32)  # counted from the window's first element
+        for n in range(block * several, min(planes, (block + 1) * several)):
+            for i in range(len(padded)):
+                padded[np.uint64(i)] = lowest
+            for h in range(max(0, PH), min(high, H + PH)):
+                for w in range(inside):
+                    i = np.uint64(h * wide + PW + w)
+                    padded[i] = x[n, np.uint64(h - PH), np.uint64(w)]
+            _every_nth(padded, SW, parts, size)
+            for start in range(0, OH, rows):
+                for p in range(len(best)):
+                    best[np.uint64(p)] = lowest
+                    at[np.uint64(p)] = 0
+                for kh in range(KH):
                     for kw in range(KW):
-                        offset = kw * DW - PW
-                        first, last = _windows_inside(offset, SW, W, OW)
-                        # The commonest stride, written out, lets LLVM load several windows at once.
-                        if SW == 2:
-                            _take_larger(row, best, at, first, last, 2, offset, above)
-                        else:
-                            _take_larger(row, best, at, first, last, SW, offset, above)
-            for ow in range(OW):
-                inside = at[ow] >= 0
-                y[n, oh, ow] = y[n, oh, ow] if inside else lowest
-                indices[n, oh, ow] = start * W + at[ow] if inside else -1
+                        tap = (start * SH + kh * DH) * wide + kw * DW
+                        part = tap % SW * size + tap // SW
+                        _take_larger(parts, part, kh * DH * W + kw * DW, best, at)
+                for oh in range(start, start + rows):
+                    first = (oh * SH - PH) * W - PW
+                    again = 0
+                    for ow in range(OW):
+                        i, o = np.uint64((oh - start) * wide + ow), np.uint64(ow)
+                        y[n, oh, o] = best[i]
+                        indices[n, oh, o] = first + ow * SW + np.int64(at[i])
+                        again += np.int64(best[i] == lowest)
+                    for ow in range(OW if again else 0):
+                        if y[n, oh, ow] == lowest:
+                            indices[n, oh, ow] = _first_inside(
+                                oh, ow, H, W, KH, KW, SH, SW, PH, PW, DH, DW
+                            )
 
 
 def max_pool2d(

@@ -72,6 +72,19 @@ def test_max_pool2d(backend: str, data: st.DataObject) -> None:
     np.testing.assert_allclose(gx, expected_gx, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("stride", [(2, 2), (2, 1)])
+def test_many_planes_share_their_buffers(stride: tuple[int, int]) -> None:
+    x = _values((200, 5, 6), "infinite", 3, np.float32)
+    settings: dict[str, Any] = {
+        "kernel_size": (2, 2), "stride": stride, "padding": (1, 0), "dilation": (1, 1),
+        "output_size": ((5 + 2 - 2) // stride[0] + 1, (6 - 2) // stride[1] + 1),
+    }  # fmt: skip
+    for ours, expected in zip(
+        pool.max_pool2d(x, **settings), reference.pool.max_pool2d(x, **settings)
+    ):
+        np.testing.assert_array_equal(ours, expected)
+
+
 @st.composite
 def ranges(draw: st.DrawFn, size: int) -> tuple[np.ndarray, np.ndarray]:
     n = draw(st.integers(1, 6))
