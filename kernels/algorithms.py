@@ -100,7 +100,7 @@ def _tensor_cores(p: Problem) -> bool:
 
 
 def _winograd_on_gpu(p: Problem) -> bool:
-    return _plain_3x3(p) and p.direction != "grad_weight"
+    return _plain_3x3(p) and (p.direction != "grad_weight" or p.itemsize > 2)
 
 
 def _saves_on_gpu(p: Problem) -> bool:

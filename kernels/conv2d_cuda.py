@@ -82,6 +82,9 @@ def grad_weight(
     settings = stride, padding, dilation, groups
     size = gy.shape[2:]
     module = _module("grad_weight", x, x.shape, weight_shape, size, settings, algorithm)
+    if module == "winograd_cuda":
+        winograd_cuda.grad_weight(gy, x, gw, padding)
+        return gw
     if module not in ("conv2d", "conv2d_wmma"):
         _launch(module, "grad_weight", (gy, x, gw), settings)
         return gw
@@ -136,7 +139,7 @@ def _tile(code: str) -> tuple[int, int]:
 
 def workspace_bytes(p: Problem, algorithm: str) -> int:
     """Bytes beside input, weight and output."""
-    if algorithm == "winograd" and p.direction != "grad_weight":
+    if algorithm == "winograd":
         return winograd_cuda.workspace_bytes(p)
     if algorithm in ("implicit_gemm", "tensor_cores") and p.direction == "grad_weight":
         module = "conv2d" if algorithm == "implicit_gemm" else "conv2d_wmma"

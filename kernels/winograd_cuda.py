@@ -1,7 +1,8 @@
-"""Winograd's convolution on a GPU: the launches of winograd.cu with the product of gemm.cu between.
+"""Winograd's convolution on a GPU: launches of winograd.cu and winograd_weight.cu, and of gemm.cu's
+product between them.
 
-As in ``winograd.py``: 3x3, stride 1, dilation 1, one group. The numbers of the tiles, V and M, lie
-in memory between the launches, as many images' as fit into ``LARGEST`` bytes beside the filters' U.
+As in ``winograd.py``: 3x3, stride 1, dilation 1, one group. The numbers of the tiles, V and M (or
+Z), lie in memory between the launches, as many images' as fit into ``LARGEST`` bytes beside U.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import numpy as np
 from .backend import Array, empty
 from .geometry import Pair
 from .launcher import launch
-from .winograd_conv import tile_of
 
 if TYPE_CHECKING:
     from .algorithms import Problem
@@ -36,6 +36,8 @@ class Plan(NamedTuple):
 
 def plan(N: int, C: int, F: int, size: Pair, itemsize: int) -> Plan:
     """For y of ``size``. V and M may exceed ``LARGEST`` only where one image does."""
+    from .winograd_conv import tile_of  # which needs im2col, and that this module
+
     tile = tile_of(size)
     tiles = math.prod(-(-n // tile) for n in size)
     each = (tile + 2) ** 2 * max(4, itemsize)
@@ -82,6 +84,23 @@ def forward(x: Array, weight: Array, bias: Array | None, y: Array, padding: Pair
 def grad_input(gy: Array, weight: Array, gx: Array, padding: Pair) -> None:
     """gx = the convolution of gy with the turned weight."""
     _correlate(gy, weight, None, gx, (2 - padding[0], 2 - padding[1]), turned=1)
+
+
+def grad_weight(gy: Array, x: Array, gw: Array, padding: Pair) -> None:
+    """gw = the sum over all pixels of gy times what their windows see; not of halves."""
+    N, C = x.shape[:2]
+    F = len(gw)
+    tile, tiles, images, _ = plan(N, C, F, gy.shape[2:], x.itemsize)
+    numbers = (tile + 2) ** 2
+    u = empty((numbers, C, F), x)
+    for n in range(0, N, images):
+        part, part_gy = x[n : n + images], gy[n : n + images]
+        v = empty((numbers, C, len(part) * tiles), x, op="winograd")
+        z = empty((numbers, len(part) * tiles, F), x, op="winograd")
+        launch("winograd", "data", part, v, *padding, tile)
+        launch("winograd_weight", "spread", part_gy, z, tile)
+        launch("gemm", "matmul", v, z, u)
+        launch("winograd_weight", "taps", u, gw, tile, int(n > 0))
 
 
 def _correlate(

@@ -38,6 +38,17 @@ def assert_same_bits(results: list[Any]) -> None:
             np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
 
 
+def mutated(file: str, old: str, new: str, folder: Path) -> Path:
+    """A copy of kernels/``file``.cu and its headers, in one of which ``old`` is ``new``."""
+    kernels, found = Path(emulator.__file__).parents[1], 0
+    for source in [*kernels.glob("*.cuh"), kernels / f"{file}.cu"]:
+        text = source.read_text(encoding="utf-8")
+        found += text.count(old)
+        (folder / source.name).write_text(text.replace(old, new), encoding="utf-8")
+    assert found == 1
+    return folder / f"{file}.cu"
+
+
 ORDERS: list[dict[str, Any]] = [
     {"order": "forward"},
     {"order": "reverse"},

@@ -14,13 +14,10 @@ from hypothesis import strategies as st
 from minitorch_cnn.kernels import emulator
 from minitorch_cnn.kernels.emulator import EmulatorError
 
-from .common import CPP, ORDERS, assert_same_bits, nans, needs_emulator
+from .common import CPP, ORDERS, assert_same_bits, mutated, nans, needs_emulator
 from .convolution import pytorch
 
 pytestmark = needs_emulator
-
-KERNELS = Path(emulator.__file__).parents[1]
-
 
 def _correlate(
     x: np.ndarray, weight: np.ndarray, bias: Any, padding: tuple[int, int], tile: int,
@@ -138,10 +135,7 @@ MUTANTS = [
 
 @pytest.mark.parametrize(("kernel", "old", "new", "report"), MUTANTS)
 def test_mistakes_are_caught(kernel: str, old: str, new: str, report: str, tmp_path: Path) -> None:
-    text = (KERNELS / "winograd.cu").read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    file = tmp_path / "winograd.cu"
-    file.write_text(text.replace(old, new), encoding="utf-8")
+    file = mutated("winograd", old, new, tmp_path)
     with pytest.raises((AssertionError, EmulatorError)) as caught:
         _trial(mutant=(kernel, file))
     said = WRONG if isinstance(caught.value, AssertionError) else caught.value.kind

@@ -111,7 +111,9 @@ def _layer(F: int, C: int, kernel: int = 3, groups: int = 1, dtype: Any = torch.
     ("dtype", "groups", "wanted", "forward", "grad_weight"),
     [
         (torch.float32, 1, "auto", "conv2d.forward<float>", "conv2d.grad_weight<float>"),
-        (torch.float32, 1, "winograd", "winograd.filters<float>", "conv2d.grad_weight<float>"),
+        (torch.float32, 1, "winograd", "winograd.filters<float>", "winograd_weight.taps<float>"),
+        (torch.float64, 1, "winograd", "winograd.filters<double>", "winograd_weight.taps<double>"),
+        (torch.float16, 1, "winograd", "winograd.filters<Half>", "conv2d_wmma.grad_weight<Half>"),
         (torch.float32, 2, "winograd", "conv2d.forward<float>", "conv2d.grad_weight<float>"),
         (torch.float32, 4, "tensor_cores", "depthwise.forward<float>",
          "depthwise.grad_weight<float>"),
@@ -134,7 +136,7 @@ def test_which_kernels_run(
         assert seen[0] == forward
         seen.clear()
         y.sum().backward()
-    assert any(name == forward.replace("forward", "grad_input") for name in seen)
+    assert forward.replace("forward", "grad_input") in seen
     assert grad_weight in seen
 
 
@@ -167,7 +169,7 @@ def _problem(
 
 
 def test_the_table_by_width() -> None:
-    for direction in ("forward", "grad_input"):
+    for direction in ("forward", "grad_input", "grad_weight"):
         for N, C, H in ((8, 128, 28), (32, 256, 14), (64, 512, 7)):
             chosen = algorithms.choose(_problem(N, C, H, C, direction=direction))
             assert chosen.algorithm == "winograd"
@@ -199,6 +201,14 @@ def test_images_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = conv2d.forward(x.array, weight.array, padding=(1, 1), algorithm="winograd")
     assert seen.count("winograd.data<float>") == 3
     np.testing.assert_array_equal(devices.host(parts), devices.host(whole))
+    gy = torch.randn(5, 4, 9, 6, device="cuda")
+    gw = conv2d.grad_weight(gy.array, x.array, weight.shape, padding=(1, 1), algorithm="winograd")
+    assert seen.count("winograd_weight.taps<float>") == 3
+    expected = pytorch.nn.grad.conv2d_weight(
+        pytorch.from_numpy(x.cpu().numpy()), weight.shape, pytorch.from_numpy(gy.cpu().numpy()),
+        padding=1,
+    )  # fmt: skip
+    _close(gw, expected.numpy(), "grad_weight in parts")
 
 
 def test_explain_says_what_runs_here() -> None:
