@@ -2,7 +2,8 @@
 
 The same lines of code on each: single ops forward and backward, and whole training steps. Every
 backend has a process of its own, where its results are compared with those of PyTorch on the CPU
-before the time is taken; rounds of all backends alternate.
+before the time is taken; rounds of all backends alternate. On a GPU, PyTorch is cuDNN and cuBLAS;
+"cupy graph" replays a CUDA graph of the row instead of queueing its kernels one by one.
 
     python benchmarks/backends.py [--quick] [--threads 2,1] [--only conv2d]
 """
@@ -47,7 +48,8 @@ OPS = (
 )  # fmt: skip
 STEPS = tuple(n for n in NETWORKS if n.name in ("cnn", "inception", "resnet18"))
 # PyTorch on the CPU comes first: the others are compared with its results.
-BACKENDS = ("pytorch", "numba", "numpy", "cupy", "pytorch cuda")
+BACKENDS = ("pytorch", "numba", "numpy", "cupy", "cupy graph", "pytorch cuda")
+ON_GPU = ("cupy", "cupy graph", "pytorch cuda")
 ROUNDS = 3
 SECONDS = 0.2  # for each row and round; what takes longer runs once
 TOLERANCE = 1e-2  # of the largest value; PyTorch's convolutions on a GPU round to TF32
@@ -100,7 +102,7 @@ def measure_here(
     """Seconds of each row in this process; where it is not what PyTorch finds, what is wrong."""
     torch = importlib.import_module("torch" if "pytorch" in backend else "minitorch_cnn")
     machine.set_threads(threads)
-    on_gpu = backend in ("cupy", "pytorch cuda")
+    on_gpu = backend in ON_GPU
     wait = torch.cuda.synchronize if on_gpu else lambda: None
     plan = harness.QUICK if quick else harness.Plan(SECONDS, blocks=1)
     found: dict[str, Any] = {}
@@ -108,11 +110,14 @@ def measure_here(
         if only and not any(word in label for word in only):
             continue
         call = start(torch, "cuda" if on_gpu else "cpu")
+        if backend == "cupy graph":
+            call = torch.cuda.graph_step(call, warmup=1)
         try:
             compare(call(), backend, Path(folder) / f"{label.replace(' ', '_')}.npz")
         except WrongResultError as error:
             found[label] = str(error)
             continue
+        call()  # a graph is recorded here
 
         def finished(call: Callable[[], Any] = call) -> None:
             call()
@@ -140,9 +145,12 @@ def available() -> dict[str, str]:
     from minitorch_cnn.cuda import why_unavailable
 
     reasons = dict.fromkeys(BACKENDS, "")
-    reasons["cupy"] = why_unavailable() or ""
-    if not machine.pytorch().cuda.is_available():
+    reasons["cupy"] = reasons["cupy graph"] = why_unavailable() or ""
+    torch = machine.pytorch()
+    if not torch.cuda.is_available():
         reasons["pytorch cuda"] = "this PyTorch finds no GPU"
+    elif not torch.backends.cudnn.is_available():
+        reasons["pytorch cuda"] = "this PyTorch has no cuDNN to compare with"
     return reasons
 
 
@@ -151,6 +159,11 @@ def run(options: Options) -> harness.Results:
     reasons = available()
     results.set(left_out={name: why for name, why in reasons.items() if why})
     measured = [name for name, why in reasons.items() if not why]
+    if not any(name in ON_GPU for name in measured):
+        print("NO GPU here: only the CPU's backends are measured.", flush=True)
+    for name, why in reasons.items():
+        if why:
+            print(f"not measured: {name}: {why}", flush=True)
     for threads in options.threads:
         times: dict[str, dict[str, list[float]]] = {}
         refused = {}

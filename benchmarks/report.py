@@ -191,7 +191,8 @@ def ops(found: Mapping[str, Data]) -> str:
 def backends(data: Data) -> str:
     sides = list(dict.fromkeys(side for row in data["rows"] for side in row.get("seconds", {})))
     titles = {"pytorch": "PyTorch", "numba": "ours, Numba", "numpy": "ours, plain NumPy",
-              "cupy": "ours, CuPy", "pytorch cuda": "PyTorch, CUDA"}  # fmt: skip
+              "cupy": "ours, CuPy", "cupy graph": "ours, CUDA graph",
+              "pytorch cuda": "PyTorch, CUDA"}  # fmt: skip
     rows = [
         [case, str(n), *(ms(row, side) for side in sides)]
         for n in threads_of(data)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, array_module, contiguous, empty
+from .backend import Array, contiguous, empty
 
 # Elements. A pass over this many takes about 30 microseconds, and so does waking a thread.
 LARGE = 1 << 17
@@ -65,10 +65,11 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
         y = empty(tuple(shape), x)
         if size < LARGE * len(xs):  # many small arrays
             return np.concatenate(xs, dim, out=y)
-    elif x.dtype.kind == "f":
+    else:  # CuPy's function copies a list of pointers to the GPU, which a graph cannot hold
         y, xs = empty(tuple(shape), x), [contiguous(x) for x in xs]
-    else:
-        return array_module(x).concatenate(xs, dim)
+        if x.dtype.kind != "f":
+            _assign_parts(y, xs, dim)
+            return y
     from .join import concat
 
     N = math.prod(shape[:dim])
@@ -79,6 +80,22 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
             concat(rows, y.reshape(N, -1), start)
             start += rows.shape[1]
     return y
+
+
+def stack(xs: Sequence[Array], dim: int) -> Array:
+    """The arrays (one dtype and shape) along a new axis ``dim``."""
+    x = xs[0]
+    if isinstance(x, np.ndarray):
+        return np.stack(xs, dim)
+    return concatenate([x.reshape(*x.shape[:dim], 1, *x.shape[dim:]) for x in xs], dim)
+
+
+def _assign_parts(y: Array, xs: Sequence[Array], dim: int) -> None:
+    start = 0
+    for x in xs:
+        stop = start + x.shape[dim]
+        y[(*(slice(None),) * dim, slice(start, stop))] = x
+        start = stop
 
 
 def _both(name: str, plain: Callable[..., Any], a: Any, b: Any) -> Array:

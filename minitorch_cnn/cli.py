@@ -60,6 +60,9 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="seed of weights and shuffling")] = 1,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")] = "cpu",
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph", help="record the step once, and replay it (cuda only)")
+    ] = False,
     data_dir: Annotated[Path | None, typer.Option(help="MNIST files (default: shipped)")] = None,
     checkpoint_dir: Annotated[Path, typer.Option(help="where checkpoints go")] = Path(
         "checkpoints"
@@ -87,6 +90,8 @@ def train(
         reason = why_unavailable()
         if reason:
             raise typer.BadParameter(f"--device {device}: {reason}")
+    elif cuda_graph:
+        raise typer.BadParameter("--cuda-graph needs --device cuda: a CPU has no such graphs")
     if threads is not None:
         backend.set_num_threads(threads)
     if resume:
@@ -104,6 +109,7 @@ def train(
                 PRESETS[model],
                 seed=seed,
                 device=device,
+                cuda_graph=cuda_graph,
                 data_dir=None if data_dir is None else str(data_dir),
                 normalize=normalize,
                 **{name: value for name, value in given.items() if value is not None},

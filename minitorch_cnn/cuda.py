@@ -19,11 +19,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import kernels
+from . import graphs, kernels
 from .device import device as Device
-from .graphs import CUDAGraph, graph, graph_step, is_current_stream_capturing  # noqa: F401
 from .kernels.backend import OutOfMemoryError, refuse_copies
 from .tensor import Array
+
+CUDAGraph, graph, graph_step = graphs.CUDAGraph, graphs.graph, graphs.graph_step
+is_current_stream_capturing = graphs.is_current_stream_capturing
 
 _MINIMUM_CUDA = 12000  # as cuDriverGetVersion counts: CUDA 12.0
 

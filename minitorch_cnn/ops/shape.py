@@ -78,7 +78,7 @@ def cat(*xs: Array, dim: int) -> Any:
 @op
 def stack(*xs: Array, dim: int) -> Any:
     """Arrays of one shape along a new axis ``dim``."""
-    y = array_module(xs[0]).stack(xs, dim)
+    y = kernels.large.stack(xs, dim)
     before: tuple[slice, ...] = (slice(None),) * dim
 
     def layer(i: int) -> GradFn:

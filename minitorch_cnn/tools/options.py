@@ -37,7 +37,7 @@ class Options:
     ``schedule``: ``lr`` all the time ("constant"); a tenth of it after each of the epochs in
     ``milestones`` ("steps"); from ``lr`` / 25 up to ``lr`` after 30 % of the run and down to
     nothing ("onecycle"). ``dataset`` and ``augment``: see images.py; ``train_images`` and
-    ``test_images`` take only the first so many.
+    ``test_images`` take only the first so many. ``cuda_graph`` records the step on a GPU.
     """
 
     model: str = "cnn"
@@ -53,6 +53,7 @@ class Options:
     milestones: tuple[int, ...] = ()
     seed: int = 1
     device: str = "cpu"
+    cuda_graph: bool = False
     data_dir: str | None = None
     normalize: bool = True
     dataset: str = "mnist"

@@ -8,6 +8,7 @@ same bits as one that was not.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import signal
 import time
@@ -184,6 +185,22 @@ class Run:
                 report.epoch(self.history[-1])
         return True
 
+    @functools.cached_property
+    def _step(self) -> Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+        """A step of training: the network's output, and the loss."""
+        network, optimizer = self.network, self.optimizer
+        loss_of = loss_function(self.options.model)
+
+        def step(data: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            optimizer.zero_grad()
+            output = network(data)
+            loss = loss_of(output, target)
+            loss.backward()
+            optimizer.step()
+            return output, loss
+
+        return torch.cuda.graph_step(step) if self.options.cuda_graph else step
+
     def _train_epoch(
         self,
         report: Report,
@@ -194,18 +211,13 @@ class Run:
         self.network.train()
         assert self.train.generator is not None
         self.train.generator.manual_seed(self.options.seed * 1_000_003 + self.epoch)
-        loss_of = loss_function(self.options.model)
         started = time.perf_counter() - self.seconds
         batches, count = len(self.train), length(self.train.dataset)
         for index, (data, target) in enumerate(self.train):
             if index < self.batches_done:
                 continue
             data, target = data.to(self.options.device), target.to(self.options.device)
-            self.optimizer.zero_grad()
-            output = self.network(data)
-            loss = loss_of(output, target)
-            loss.backward()
-            self.optimizer.step()
+            output, loss = self._step(data, target)
             self.scheduler.step()
             value = loss.item()
             if not math.isfinite(value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,87 @@ def test_views_and_results(x: Any) -> None:
 def test_numbers_in_index_arrays_wrap_around(x: Any) -> None:
     """As CuPy's do, unchecked: whoever relies on an IndexError finds out here."""
     np.testing.assert_array_equal(x[cupy.asarray([2, -3])].get(), x.get()[[0, 1]])
+
+
+@pytest.fixture
+def capture() -> Iterator[Any]:
+    """A stream that captures, with memory of a pool of its own."""
+    pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
+    with cupy.cuda.using_allocator(pool.malloc), stream:
+        stream.begin_capture()
+        yield stream
+        if stream.is_capturing():
+            stream.end_capture()
+
+
+def test_a_capture_does_nothing_until_its_launch(x: Any, capture: Any) -> None:
+    before = x._host.copy()
+    y = x * 2
+    y += 1
+    total = y.sum()
+    x[0] = 0
+    part = y[cupy.zeros(2, np.int64)]
+    np.add.at(y, 1, 5)
+    np.testing.assert_array_equal(x._host, before)
+    assert all(np.isnan(a._host).all() for a in (y, total, part))
+    graph = capture.end_capture()
+    for x0 in (before, before):
+        expected = x0 * 2 + 1
+        graph.launch()
+        assert total.get() == expected.sum()
+        np.testing.assert_array_equal(part.get(), expected[[0, 0]])
+        np.testing.assert_array_equal(y.get(), expected + [[0], [5]])
+        np.testing.assert_array_equal(x.get(), [[0, 0, 0], before[1]])
+        x.set(before)
+
+
+IN_A_CAPTURE: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
+    (lambda x: x.get(), RuntimeError, "cudaErrorStreamCaptureUnsupported"),
+    (lambda x: bool(x[0, 0]), RuntimeError, "cudaErrorStreamCaptureUnsupported"),
+    (lambda x: x[x > 0], RuntimeError, "cudaErrorStreamCaptureUnsupported"),
+    (np.nonzero, RuntimeError, "cudaErrorStreamCaptureUnsupported"),
+    (lambda x: cupy.cuda.Device().synchronize(), RuntimeError, "CaptureUnsupported"),
+    (lambda x: cupy.get_default_memory_pool().free_all_blocks(), RuntimeError, "Capture"),
+    (lambda x: x @ x.T, NotImplementedError, "cuBLAS"),
+    (lambda x: cupy.asarray(np.ones(3)), AssertionError, "copy from the host"),
+    (lambda x: x.set(np.ones((2, 3), np.float32)), AssertionError, "copy from the host"),
+    (lambda x: np.concatenate([x, x]), AssertionError, "copy from the host"),
+]
+
+
+@pytest.mark.parametrize(("use", "error", "says"), IN_A_CAPTURE)
+def test_refusals_in_a_capture(
+    x: Any, capture: Any, use: Callable[[Any], Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        use(x)
+    if error is RuntimeError:  # the GPU was waited for: all is lost
+        with pytest.raises(RuntimeError, match="cudaErrorStreamCaptureInvalidated"):
+            capture.end_capture()
+    assert capture.is_capturing() == (error is not RuntimeError)
+
+
+def test_memory_of_captures(x: Any) -> None:
+    with pytest.raises(RuntimeError, match="CaptureUnsupported"):
+        cupy.cuda.Stream.null.begin_capture()
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(AssertionError, match="default pool"):
+            x + 1
+        x += 1
+        graph = stream.end_capture()
+    graph.launch()
+    del x
+    # pytest keeps the fixture's array: this one is gone.
+    y = cupy.zeros(3)
+    with stream:
+        stream.begin_capture()
+        y += 1
+        graph = stream.end_capture()
+    del y
+    with pytest.raises(AssertionError, match="freed after its capture"):
+        graph.launch()
 
 
 def test_fresh_memory_is_noticed() -> None:

@@ -191,6 +191,18 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     return result
 
 
+def concatenate(tup: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None,
+                casting: str = "same_kind") -> Any:  # fmt: skip
+    _cuda.no_copies_from_the_host()  # it copies the arrays' addresses to the device
+    return call(np.concatenate, tup, axis, out=out)
+
+
+def stack(tup: Any, axis: int = 0, out: Any = None, *, dtype: Any = None,
+          casting: str = "same_kind") -> Any:  # fmt: skip
+    _cuda.no_copies_from_the_host()
+    return call(np.stack, tup, axis, out=out)
+
+
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     if isinstance(repeats, ndarray):
         raise ValueError("cupy.ndarray cannot be specified as `repeats` argument.")
@@ -236,7 +248,8 @@ def is_available() -> bool:
 _OURS = {
     f.__name__: f
     for f in (
-        array, asarray, asnumpy, copyto, empty, repeat, count_nonzero, bincount, where, einsum,
+        array, asarray, asnumpy, concatenate, stack, copyto, empty, repeat, count_nonzero,
+        bincount, where, einsum,
         matmul, get_default_memory_pool,
     )
 }  # fmt: skip

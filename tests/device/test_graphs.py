@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import minitorch_cnn as torch
 from minitorch_cnn import Tensor, nn, optim
 from minitorch_cnn.backends.cuda import preferred_blas_library
+from minitorch_cnn.kernels import backend
 from minitorch_cnn.nn import functional as F
 
 
@@ -123,6 +125,34 @@ def test_two_graphs_do_not_share_memory() -> None:
     assert not any(o.any() for o in others)
 
 
+def test_constants_outlive_the_cache() -> None:
+    """What is copied to the GPU once and shared stays where a graph reads it."""
+    x = torch.randn(1, 2, 5, 6, device="cuda")
+    expected = F.interpolate(x, scale_factor=2, mode="bilinear")  # the copy
+    g = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(g):
+        y = F.interpolate(x, scale_factor=2, mode="bilinear")
+    backend._remembered.cache_clear()
+    g.replay()
+    np.testing.assert_array_equal(y.cpu().numpy(), expected.cpu().numpy())
+
+
+def test_joined_arrays() -> None:
+    """CuPy's own function would copy a list of addresses from the host."""
+    x, i = torch.ones(2, 3, device="cuda"), torch.arange(6, device="cuda").reshape(2, 3)
+    g = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(g):
+        results = [torch.cat([x, x * 2], 1), torch.stack([x, x], 1), torch.cat([i, i + 1]),
+                   torch.stack([i, i], -1)]  # fmt: skip
+    x.add_(1)
+    i.add_(1)
+    g.replay()
+    expected = [torch.cat([x, x * 2], 1), torch.stack([x, x], 1), torch.cat([i, i + 1]),
+                torch.stack([i, i], -1)]  # fmt: skip
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(a.cpu().numpy(), b.cpu().numpy())
+
+
 def test_a_seed_between_replays() -> None:
     """Dropout's numbers come from where the generator stands at each replay."""
     x = torch.ones(50, device="cuda")
@@ -175,6 +205,7 @@ REFUSED: list[tuple[Callable[[Tensor], Any], str]] = [
     (lambda x: x.sum().item(), "reads numbers of the GPU|copied to the CPU"),
     (lambda x: x.tolist(), "reads numbers of the GPU|copied to the CPU"),
     (lambda x: x.cpu(), "reads numbers of the GPU"),
+    (lambda x: torch.cat([x, x]).isnan().any().item(), "reads numbers of the GPU|to the CPU"),
     (repr, "reads numbers of the GPU|copied to the CPU"),
     (lambda x: x[x > 0], "reads numbers of the GPU"),
     (lambda x: 1 if x.sum() > 0 else 0, "reads numbers of the GPU"),
@@ -271,6 +302,24 @@ def test_the_lecture_network() -> None:
         weights.append([p.detach().cpu().numpy() for p in model.parameters()])
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_training_run(tmp_path: Path) -> None:
+    """What ``minitorch-cnn train --device cuda --cuda-graph`` does; the last batch is smaller."""
+    from minitorch_cnn.tools import training
+    from minitorch_cnn.tools.options import Options
+    from minitorch_cnn.tools.progress import Lines
+
+    losses = []
+    for recorded in (False, True):
+        options = Options(
+            model="cnn", epochs=1, batch_size=2, test_batch_size=2, train_images=9, test_images=2,
+            device="cuda", cuda_graph=recorded,
+        )  # fmt: skip
+        run = training.Run.start(options)
+        assert run.fit(Lines(9))
+        losses.append([run.history[0].train_loss, run.history[0].test_loss])
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize(
