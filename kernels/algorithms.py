@@ -34,7 +34,8 @@ class Problem(NamedTuple):
     padding: Pair
     dilation: Pair
     groups: int
-    gpu: int = 0  # the compute capability of the GPU, 75 or 90, that computes it; 0: the CPU
+    gpu: bool = False  # it is computed on a GPU ...
+    tensor_cores: bool = False  # ... that can multiply numbers of 16 bits faster
 
     @property
     def macs(self) -> int:
@@ -95,8 +96,7 @@ def _always(_: Problem) -> bool:
 
 
 def _tensor_cores(p: Problem) -> bool:
-    """Volta's were the first; the kernels read numbers of 16 bits."""
-    return p.itemsize == 2 and p.gpu >= 70
+    return p.tensor_cores and p.itemsize == 2
 
 
 def _winograd_on_gpu(p: Problem) -> bool:

@@ -19,7 +19,7 @@ from . import algorithms, cuda_source, winograd_cuda
 from .algorithms import Problem
 from .backend import Array, contiguous, empty
 from .geometry import Pair, conv_size
-from .launcher import compute_capability, cuda_kernel, launch
+from .launcher import cuda_kernel, has_tensor_cores, launch
 
 ONE, ZERO = (1, 1), (0, 0)
 CONV2D = Path(__file__).with_name("conv2d.cu")
@@ -158,8 +158,9 @@ def _module(
     if like.dtype.kind != "f":
         return ""
     problem = Problem(
-        direction, x_shape, weight_shape, size, like.itemsize, *settings, compute_capability(like)
-    )
+        direction, x_shape, weight_shape, size, like.itemsize, *settings, True,
+        like.itemsize == 2 and has_tensor_cores(like),
+    )  # fmt: skip
     return algorithms.choose(problem, algorithm).module
 
 

@@ -11,19 +11,19 @@ import math
 import numpy as np
 
 from .backend import Array, array_module, contiguous, empty
-from .launcher import compute_capability, launch
+from .launcher import has_tensor_cores, launch
 
 MOST_BLOCKS = 65535  # along y and z
 LARGEST = 2**31 - 1  # offsets inside a matrix have 32 bits
 
 
 def can(a: Array, b: Array) -> bool:
-    """Of float16: whether there are tensor cores (from sm_70 on), and the matrices are in reach."""
+    """Of float16: whether there are tensor cores, and the matrices are in a kernel's reach."""
     (M, K), N = a.shape[-2:], b.shape[-1]
     batch = math.prod(np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
     rows = M if b.ndim > 2 else a.size // max(1, K)
     return (
-        compute_capability(a) >= 70
+        has_tensor_cores(a)
         and batch <= MOST_BLOCKS
         and rows <= 64 * MOST_BLOCKS
         and max(rows * K, K * N, rows * N) <= LARGEST

@@ -12,9 +12,12 @@ a loop over the grid gets depends on the GPU; its results do not.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import importlib.metadata
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +29,7 @@ from . import cuda_source
 from .arguments import argument_error, grid_error, packed
 
 __all__ = [
-    "CudaKernel", "compute_capability", "cuda_kernel", "has_twin", "launch", "launch_twin",
+    "CudaKernel", "cuda_kernel", "has_tensor_cores", "has_twin", "launch", "launch_twin",
 ]  # fmt: skip
 
 HERE = Path(__file__).parent
@@ -67,14 +70,31 @@ def cupy() -> ModuleType:
     return importlib.import_module("cupy")
 
 
-def compute_capability(x: Any) -> int:
-    """75 or 90, say, of the GPU that an array is on."""
-    return _compute_capability(int(x.device.id))
+def has_tensor_cores(x: Any) -> bool:
+    """Whether the GPU that an array is on has them (from sm_70 on), and kernels for them compile.
+
+    Warns, once, where only a header of CUDA's is missing.
+    """
+    return _has_tensor_cores(int(x.device.id))
 
 
 @functools.cache
-def _compute_capability(device: int) -> int:
-    return int(cupy().cuda.Device(device).compute_capability)
+def _has_tensor_cores(device: int) -> bool:
+    with cupy().cuda.Device(device) as gpu:
+        if int(gpu.compute_capability) < 70:
+            return False
+        try:
+            _ = cuda_kernel(HERE / "gemm_wmma.cu", "matmul", "e").function
+        except Exception as error:
+            if "mma.h" not in str(error):
+                raise
+            warnings.warn(
+                "float16 is computed without tensor cores: CUDA's header mma.h was not found; pip"
+                " install 'minitorch-cnn[cuda13]' (or [cuda12]) brings it",
+                stacklevel=2,
+            )
+            return False
+    return True
 
 
 @functools.cache
@@ -108,9 +128,20 @@ def _module(path: Path, type: str, name: str | None) -> Any:
     chosen = [k for k in kernels if (k.name == name if name else k.types.get(type) == "")]
     return cupy().RawModule(
         code=cuda_source.inlined(path),
-        options=("--std=c++17",),
+        options=("--std=c++17", *_include_folders()),
         name_expressions=[_expression(kernel, type) for kernel in chosen],
     )
+
+
+@functools.cache
+def _include_folders() -> tuple[str, ...]:
+    """Where mma.h finds the rest of itself: CuPy itself does not look into these wheels."""
+    for wheel in ("nvidia-cuda-crt", "nvidia-cuda-nvcc-cu12"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            for file in importlib.metadata.files(wheel) or []:
+                if file.parts[-2:] == ("crt", "mma.h"):
+                    return (f"-I{Path(str(file.locate())).parents[1]}",)
+    return ()
 
 
 def _expression(kernel: cuda_source.Kernel, type: str) -> str:

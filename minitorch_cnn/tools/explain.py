@@ -11,7 +11,7 @@ from ..kernels import algorithms
 from ..kernels.algorithms import Chosen, Problem
 from ..kernels.backend import HOST
 from ..kernels.geometry import pair
-from ..kernels.launcher import compute_capability
+from ..kernels.launcher import has_tensor_cores
 from ..ops.conv import find_padding
 from ..tensor import Array, Tensor, no_grad, watch
 from .summary import format_bytes, named_layers
@@ -166,11 +166,13 @@ def _problem(
     image = (*image[:2], image[2] + extra[0], image[3] + extra[1])
     if op == "conv_transpose2d":
         image, result = result, image
-    gpu = 0 if isinstance(x, HOST) else compute_capability(x)
+    gpu = not isinstance(x, HOST)
+    tensor_cores = gpu and x.itemsize == 2 and has_tensor_cores(x)
     itemsize = x.itemsize if gpu else max(4, x.itemsize)  # a CPU computes halves in float32
     return Problem(
-        direction, image, filters, result[2:], itemsize, S, P, D, settings.get("groups", 1), gpu
-    )
+        direction, image, filters, result[2:], itemsize, S, P, D, settings.get("groups", 1), gpu,
+        tensor_cores,
+    )  # fmt: skip
 
 
 def _only(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_gpu_without_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_compute_capability", lambda device: 61)
+    monkeypatch.setattr(launcher, "_has_tensor_cores", lambda device: False)
     layer, x = _layer(4, 4, dtype=torch.float16), torch.randn(1, 4, 5, 5, device="cuda").half()
     seen = _launches(monkeypatch)
     with torch.backends.conv2d.using("tensor_cores"):
@@ -159,13 +160,33 @@ def test_a_gpu_without_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == ["conv2d.forward<Half>"]
 
 
+def test_who_has_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = launcher._has_tensor_cores.__wrapped__
+    assert asked(0)
+
+    def fails(kernel: Any) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(launcher.CudaKernel, "function", property(fails))
+    said = 'cannot open source file "mma.h"'
+    with pytest.warns(UserWarning, match=r"without tensor cores.*mma\.h.*cuda13"):
+        assert not asked(0)
+    said = "no memory"
+    with pytest.raises(RuntimeError, match="no memory"):
+        asked(0)
+    device = type(importlib.import_module("cupy").cuda.Device(0))
+    monkeypatch.setattr(device, "compute_capability", "61")
+    assert not asked(0)
+
+
 def _problem(
     N: int, C: int, H: int, F: int, itemsize: int = 4, direction: str = "forward"
 ) -> algorithms.Problem:
     one = (1, 1)
     return algorithms.Problem(
-        direction, (N, C, H, H), (F, C, 3, 3), (H, H), itemsize, one, one, one, 1, gpu=90
-    )
+        direction, (N, C, H, H), (F, C, 3, 3), (H, H), itemsize, one, one, one, 1, gpu=True,
+        tensor_cores=True,
+    )  # fmt: skip
 
 
 def test_the_table_by_width() -> None:

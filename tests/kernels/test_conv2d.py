@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
@@ -336,3 +338,22 @@ def test_infinity_in_a_depthwise_input_stays_with_its_taps(backend: str, stride:
     assert np.isinf(expected).any()
     assert np.isfinite(expected[0]).any()
     np.testing.assert_array_equal(gw, expected)
+
+
+def test_each_module_can_be_the_first_that_is_imported() -> None:
+    """Modules need each other; none may depend on who came first."""
+    program = """
+import importlib, pkgutil, sys
+import minitorch_cnn.kernels as kernels
+names = [m.name for m in pkgutil.iter_modules(kernels.__path__)]
+for name in names:
+    for loaded in [n for n in sys.modules if n.startswith("minitorch_cnn.kernels")]:
+        del sys.modules[loaded]
+    importlib.import_module(f"minitorch_cnn.kernels.{name}")
+print(len(names))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) > 30
