@@ -174,7 +174,16 @@ def contiguous(x: Array) -> Array:
     flags = x.flags
     if flags.c_contiguous and (not isinstance(x, np.ndarray) or flags.aligned):
         return x
-    return x.copy(order="C")
+    return copy(x)
+
+
+def copy(x: Array) -> Array:
+    """A C-contiguous copy, on the CPU in memory of the pool."""
+    if not isinstance(x, np.ndarray) or x.dtype.hasobject:
+        return x.copy(order="C")
+    y = empty(x.shape, x)
+    y[...] = x
+    return y
 
 
 def available_cores() -> int:

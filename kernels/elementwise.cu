@@ -6,6 +6,7 @@
 #include "scalar.cuh"
 
 constexpr double SQRT_2_OVER_PI = 0.7978845608028654;
+constexpr double TWO_OVER_SQRT_PI = 1.1283791670955126;
 constexpr double GELU_CUBIC = 0.044715;
 
 // y = max(x, 0); NaN stays NaN.
@@ -165,6 +166,25 @@ __global__ void __launch_bounds__(256) mish_grad(
     for (int i : grid_range(x.shape[0])) {
         const T t = tanh_of_softplus<T>(x(i));
         gx(i) = gy(i) * (t + x(i) * (T(1) - t * t) * sigmoid_of<T>(x(i)));
+    }
+}
+
+// y = erf(x) = 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.
+// launch: block 256, grid-stride over x.size
+template <typename E, typename T = Real<E>>
+__global__ void __launch_bounds__(256) erf(Array<const E, 1> x, Array<E, 1> y) {
+    for (int i : grid_range(x.shape[0]))
+        y(i) = erf(T(x(i)));
+}
+
+// gx = gy 2 / sqrt(pi) e^(-x^2).
+// launch: block 256, grid-stride over x.size
+template <typename E, typename T = Real<E>>
+__global__ void __launch_bounds__(256) erf_grad(
+    Array<const E, 1> x, Array<const E, 1> gy, Array<E, 1> gx) {
+    for (int i : grid_range(x.shape[0])) {
+        const T v = x(i);
+        gx(i) = gy(i) * (T(TWO_OVER_SQRT_PI) * exp(-v * v));
     }
 }
 

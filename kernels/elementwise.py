@@ -15,9 +15,10 @@ import math
 
 import numpy as np
 
-from .backend import Array, contiguous, empty
+from .backend import Array, array_module, contiguous, empty
 from .jit import Kernel, kernel, prange
 from .scalar import ERFC_FIT, ONE_OVER_SQRT_2PI, SQRT_HALF
+from .scalar import erf as _erf
 from .scalar import exp as _exp
 from .scalar import expm1_negative as _expm1_negative
 from .scalar import log1p_of_exp_negative as _log1p_of_exp_negative
@@ -28,6 +29,7 @@ from .scalar import tanh as _tanh
 from .scalar import tanh_of_softplus as _tanh_of_softplus
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 GELU_CUBIC = 0.044715
 
 
@@ -234,8 +236,9 @@ def _silu_numpy(x: Array, y: Array) -> None:
 @kernel(numpy=_silu_numpy)
 def silu(x: Array, y: Array) -> None:
     """y = x sigmoid(x)."""
+    one = x.dtype.type(1)
     for i in prange(x.size):
-        y[i] = x[i] * _sigmoid(x[i])
+        y[i] = x[i] / (one + _exp(-x[i]))
 
 
 def _silu_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
@@ -248,7 +251,7 @@ def silu_grad(x: Array, gy: Array, gx: Array) -> None:
     """gx = gy s (1 + x (1 - s)), s = sigmoid(x)."""
     one = x.dtype.type(1)
     for i in prange(x.size):
-        s = _sigmoid(x[i])
+        s = one / (one + _exp(-x[i]))
         gx[i] = gy[i] * s * (one + x[i] * (one - s))
 
 
@@ -281,6 +284,31 @@ def mish_grad(x: Array, gy: Array, gx: Array) -> None:
     for i in prange(x.size):
         t = _tanh_of_softplus(x[i])
         gx[i] = gy[i] * (t + x[i] * (one - t * t) * _sigmoid(x[i]))
+
+
+def _erf_numpy(x: Array, y: Array) -> None:
+    """NumPy has no erf: Python's, one number at a time."""
+    values = [math.erf(v) for v in x.ravel().tolist()]
+    y[:] = array_module(x).array(values, x.dtype).reshape(x.shape)
+
+
+@kernel(numpy=_erf_numpy)
+def erf(x: Array, y: Array) -> None:
+    """y = erf(x) = 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+    for i in prange(x.size):
+        y[i] = _erf(x[i])
+
+
+def _erf_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
+    np.multiply(gy, np.exp(-x * x) * x.dtype.type(TWO_OVER_SQRT_PI), out=gx)
+
+
+@kernel(numpy=_erf_grad_numpy)
+def erf_grad(x: Array, gy: Array, gx: Array) -> None:
+    """gx = gy 2 / sqrt(pi) e^(-x^2)."""
+    slope = x.dtype.type(TWO_OVER_SQRT_PI)
+    for i in prange(x.size):
+        gx[i] = gy[i] * (slope * _exp(-x[i] * x[i]))
 
 
 def _normal_cdf_of(x: Array) -> Array:

@@ -20,6 +20,8 @@ Pair = tuple[int, int]
 
 def pair(value: int | Sequence[int], name: str, op: str, low: int = 1) -> Pair:
     """``3`` -> ``(3, 3)``; ``(3,)`` -> ``(3, 3)``; ``(3, 5)`` stays. Each entry must be >= low."""
+    if type(value) is int and value >= low:
+        return value, value
     entries = value if isinstance(value, (tuple, list)) else (value,)
     if len(entries) == 1:
         entries = (entries[0], entries[0])
@@ -27,7 +29,7 @@ def pair(value: int | Sequence[int], name: str, op: str, low: int = 1) -> Pair:
         raise RuntimeError(
             f"{op}(): {name} must be one integer or a tuple of two (height, width), got {value!r}"
         )
-    height, width = (integer(v, name, op, value) for v in entries)
+    height, width = integer(entries[0], name, op, value), integer(entries[1], name, op, value)
     if height < low or width < low:
         adjective = "positive" if low == 1 else "non-negative"
         raise RuntimeError(f"{op}(): {name} must be {adjective}, got {value!r}")

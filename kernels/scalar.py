@@ -1,4 +1,4 @@
-"""exp, expm1, log1p, erfc and their kin of one number, written so that loops over them vectorise.
+"""exp, expm1, log, erf and their kin of one number, written so that loops over them vectorise.
 
 A call to the C library's ``expf`` keeps LLVM from computing 8 or 16 elements at once; these are
 additions and multiplications only, without branches, and about ten times as fast inside a kernel.
@@ -38,6 +38,10 @@ ERFC_FIT = (
     -0.0591242964, 0.284845601, -0.487761759, 0.278711794, -0.0270711302,
     0.202875991, 0.243055788, 0.282381929, 0.282086039,
 )  # fmt: skip
+# erf(x) = x (2 / sqrt(pi)) (1 - x^2/3 + x^4/10 - ...), cut off below the last bit for |x| < 1.
+ERF_TAYLOR_32 = tuple(
+    (-1) ** n * 2 / math.sqrt(math.pi) / math.factorial(n) / (2 * n + 1) for n in range(10, -1, -1)
+)
 SQRT_2 = math.sqrt(2)
 SQRT_HALF = math.sqrt(0.5)
 LOG_SQRT_2 = 0.5 * math.log(2)
@@ -46,7 +50,7 @@ ONE_OVER_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 number = inline(fastmath={"contract"}, forceinline=True)
 
 
-# The four functions below are plain Python; compiled code gets what the "by" function beside each
+# The six functions below are plain Python; compiled code gets what the "by" function beside each
 # returns for the type at hand: bits differ, and float32 needs half as many terms.
 def times_two_to_the(p: Any, k: Any) -> Any:
     """p 2^k, for a whole number k in the type of p."""
@@ -99,6 +103,60 @@ def _by_fit(x: Any) -> Any:
     return erfc_positive_64
 
 
+def erf(x: Any) -> Any:
+    """2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+    return type(x)(math.erf(x))
+
+
+def _erf_by_type(x: Any) -> Any:
+    if x != numba.types.float32:
+
+        def erf_64(x: Any) -> Any:
+            return math.erf(x)
+
+        return erf_64
+
+    def erf(x: Any) -> Any:
+        z = abs(x)
+        square = min(z, np.float32(1)) * min(z, np.float32(1))
+        p = np.float32(0)
+        for c in ERF_TAYLOR_32:
+            p = p * square + np.float32(c)
+        far = math.copysign(np.float32(1) - erfc_positive(z), x)
+        return x * p if z < np.float32(1) else far
+
+    return erf
+
+
+def log(x: Any) -> Any:
+    """The natural logarithm of x >= 1."""
+    return type(x)(math.log(x))
+
+
+def _log_by_type(x: Any) -> Any:
+    """x = m 2^k with m near 1: log(x) = k ln 2 + 2 artanh((m - 1) / (m + 1))."""
+    if x != numba.types.float32:
+
+        def log_64(x: Any) -> Any:
+            return math.log(x)
+
+        return log_64
+
+    def log(x: Any) -> Any:
+        bits = np.float32(x).view(np.int32)
+        m = np.int32((bits & np.int32(0x7FFFFF)) | np.int32(0x3F800000)).view(np.float32)
+        k = np.float32((bits >> np.int32(23)) - np.int32(127))
+        above = m > np.float32(SQRT_2)
+        m = np.float32(0.5) * m if above else m
+        k = k + np.float32(1) if above else k
+        s = (m - np.float32(1)) / (m + np.float32(1))
+        small = np.float32(2) * s * atanh_series(s * s) + k * np.float32(LN2_LOW)
+        finite = x - x == np.float32(0)
+        return k * np.float32(LN2_HIGH) + small if finite else x
+
+    return log
+
+
 def exp_series(r: Any) -> Any:
     """(e^r - 1 - r) / r^2 for |r| <= ln(2) / 2."""
     T = type(r)
@@ -147,6 +205,8 @@ if numba is not None:
     for fn, by_type in (
         (times_two_to_the, _by_exponent_bits),
         (erfc_positive, _by_fit),
+        (erf, _erf_by_type),
+        (log, _log_by_type),
         (exp_series, _exp_series_by_type),
         (atanh_series, _atanh_series_by_type),
     ):

@@ -80,6 +80,37 @@ __global__ void __launch_bounds__(256) log_softmax_grad(
     }
 }
 
+// softmax over the middle axis of (N, D, S); again, with 4 blocks nothing is spilled.
+// launch: block 256, grid ceil(x.shape[0] * x.shape[2] / 256)
+template <typename E, typename T = Real<E>>
+__global__ void __launch_bounds__(256, 4) softmax_columns(Array<const E, 3> x, Array<E, 3> y) {
+    const auto [N, D, S] = x.shape;
+    for (auto [n, i] : grid_range(N, S)) {
+        T largest = x(n, 0, i);
+        for (int d = 1; d < D; d++)
+            largest = larger(largest, x(n, d, i));
+        T total = 0;
+        for (int d = 0; d < D; d++)
+            total += exp(x(n, d, i) - largest);
+        for (int d = 0; d < D; d++)
+            y(n, d, i) = exp(x(n, d, i) - largest) / total;
+    }
+}
+
+// launch: block 256, grid ceil(y.shape[0] * y.shape[2] / 256)
+template <typename E, typename T = Real<E>>
+__global__ void __launch_bounds__(256) softmax_columns_grad(
+    Array<const E, 3> y, Array<const E, 3> gy, Array<E, 3> gx) {
+    const auto [N, D, S] = y.shape;
+    for (auto [n, i] : grid_range(N, S)) {
+        T total = 0;
+        for (int d = 0; d < D; d++)
+            total += y(n, d, i) * gy(n, d, i);
+        for (int d = 0; d < D; d++)
+            gx(n, d, i) = y(n, d, i) * (gy(n, d, i) - total);
+    }
+}
+
 // log_softmax over the middle axis of (N, D, S).
 // launch: block 256, grid ceil(x.shape[0] * x.shape[2] / 256)
 template <typename E, typename T = Real<E>>

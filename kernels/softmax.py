@@ -16,64 +16,39 @@ import numpy as np
 from .backend import Array, contiguous, empty
 from .jit import inline, kernel, prange
 from .scalar import exp as _exp
+from .scalar import log as _log
 
 # exp weighs more than a memory access: fewer elements than elsewhere are worth a second thread.
 PARALLEL_ABOVE = 1 << 13
+# Loops over unsigned numbers need no check for negative indices, and so become vector code.
+uint: Any = np.uintp
 # Columns that one iteration takes: a few vectors, and the rows of a block stay in cache.
 BLOCK = 128
 
 
 @inline
-def _keep_larger(row: Array, largest: Array) -> None:
-    for i in range(row.size):
-        largest[i] = max(largest[i], row[i])
+def _largest(x: Array, n: int) -> Any:
+    """The largest number of row n; NaN may be passed over: the sum of exp will be NaN.
 
-
-@inline
-def _largest(row: Array, scratch: Array) -> Any:
-    """The largest number of a row; NaN may be passed over: the sum of exp will be NaN.
-
-    Several maxima at a time, as each comparison waits for the one before: long rows fold into the
-    first ``BLOCK`` places of ``scratch``, which LLVM does a vector at a time.
+    Each comparison waits for the one before, so there are eight chains of them.
     """
-    if row.size >= 2 * BLOCK:
-        folded = scratch[:BLOCK]
-        for i in range(BLOCK):
-            folded[i] = row[i]
-        for start in range(BLOCK, row.size, BLOCK):
-            _keep_larger(row[start : min(start + BLOCK, row.size)], folded)
-        row = folded
-    a = b = c = d = row[0]
-    whole = row.size - row.size % 4
-    for i in range(0, whole, 4):
-        a = max(a, row[i])
-        b = max(b, row[i + 1])
-        c = max(c, row[i + 2])
-        d = max(d, row[i + 3])
-    for i in range(whole, row.size):
-        a = max(a, row[i])
-    return max(a, b, c, d)
+    D = x.shape[1]
+    a = b = c = d = e = f = g = h = x[n, 0]
+    whole = D - D % 8
+    for i in range(0, whole, 8):
+        a, b = max(a, x[n, i]), max(b, x[n, i + 1])
+        c, d = max(c, x[n, i + 2]), max(d, x[n, i + 3])
+        e, f = max(e, x[n, i + 4]), max(f, x[n, i + 5])
+        g, h = max(g, x[n, i + 6]), max(h, x[n, i + 7])
+    for i in range(whole, D):
+        a = max(a, x[n, i])
+    return max(a, b, c, d, e, f, g, h)
 
 
-@inline
-def _sum_of_exp(row: Array, largest: Any) -> Any:
-    total = row.dtype.type(0)
-    for i in range(row.size):
-        total += _exp(row[i] - largest)
-    return total
-
-
-@inline(fastmath={"contract"})
-def _subtract_both(row: Array, y: Array, largest: Any, log_total: Any) -> None:
+@inline(fastmath={"contract"}, forceinline=True)
+def _subtract_both(v: Any, largest: Any, log_total: Any) -> Any:
     """In this order: the sum of a large and a small number would lose the small one's digits."""
-    for i in range(row.size):
-        y[i] = (row[i] - largest) - log_total
-
-
-@inline(fastmath={"contract"})
-def _subtract_rows(row: Array, y: Array, largest: Array, log_total: Array) -> None:
-    for i in range(row.size):
-        y[i] = (row[i] - largest[i]) - log_total[i]
+    return (v - largest) - log_total
 
 
 def _softmax_numpy(x: Array, y: Array) -> None:
@@ -84,7 +59,7 @@ def _softmax_numpy(x: Array, y: Array) -> None:
 @kernel(numpy=_softmax_numpy, parallel_above=PARALLEL_ABOVE)
 def _softmax(x: Array, y: Array) -> None:
     for n in prange(x.shape[0]):
-        largest = _largest(x[n], y[n])
+        largest = _largest(x, n)
         total = x.dtype.type(0)
         for i in range(x.shape[1]):
             e = _exp(x[n, i] - largest)
@@ -116,8 +91,13 @@ def _log_softmax_numpy(x: Array, y: Array) -> None:
 @kernel(numpy=_log_softmax_numpy, parallel_above=PARALLEL_ABOVE)
 def _log_softmax(x: Array, y: Array) -> None:
     for n in prange(x.shape[0]):
-        largest = _largest(x[n], y[n])
-        _subtract_both(x[n], y[n], largest, math.log(_sum_of_exp(x[n], largest)))
+        largest = _largest(x, n)
+        total = x.dtype.type(0)
+        for i in range(x.shape[1]):
+            total += _exp(x[n, i] - largest)
+        log_total = math.log(total)
+        for i in range(x.shape[1]):
+            y[n, i] = _subtract_both(x[n, i], largest, log_total)
 
 
 def _log_softmax_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
@@ -134,64 +114,118 @@ def _log_softmax_grad(y: Array, gy: Array, gx: Array) -> None:
             gx[n, i] = gy[n, i] - _exp(y[n, i]) * total
 
 
+def _softmax_columns_numpy(x: Array, y: Array) -> None:
+    np.exp(x - x.max(1, keepdims=True), out=y)
+    y /= y.sum(1, keepdims=True)
+
+
+@kernel(numpy=_softmax_columns_numpy, parallel_above=PARALLEL_ABOVE)
+def _softmax_columns(x: Array, y: Array) -> None:
+    N, D, S = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    blocks = (S + BLOCK - 1) // BLOCK
+    for block in prange(N * blocks):
+        n, start = block // blocks, block % blocks * BLOCK
+        width = uint(min(BLOCK, S - start))
+        first = n * D * S + start
+        largest, total = np.empty(BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
+        for i in range(width):
+            largest[i] = xf[uint(first) + i]
+        for d in range(1, D):
+            row = uint(first + d * S)
+            for i in range(width):
+                largest[i] = max(largest[i], xf[row + i])
+        for d in range(D):
+            row = uint(first + d * S)
+            for i in range(width):
+                e = _exp(xf[row + i] - largest[i])
+                yf[row + i] = e
+                total[i] += e
+        for d in range(D):
+            row = uint(first + d * S)
+            for i in range(width):
+                yf[row + i] /= total[i]
+
+
+def _softmax_columns_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
+    np.multiply(y, gy - (y * gy).sum(1, keepdims=True), out=gx)
+
+
+@kernel(numpy=_softmax_columns_grad_numpy, parallel_above=PARALLEL_ABOVE)
+def _softmax_columns_grad(y: Array, gy: Array, gx: Array) -> None:
+    N, D, S = y.shape
+    yf, gyf, gxf = y.reshape(y.size), gy.reshape(gy.size), gx.reshape(gx.size)
+    blocks = (S + BLOCK - 1) // BLOCK
+    for block in prange(N * blocks):
+        n, start = block // blocks, block % blocks * BLOCK
+        width = uint(min(BLOCK, S - start))
+        first = n * D * S + start
+        total = np.zeros(BLOCK, y.dtype)
+        for d in range(D):
+            row = uint(first + d * S)
+            for i in range(width):
+                total[i] += yf[row + i] * gyf[row + i]
+        for d in range(D):
+            row = uint(first + d * S)
+            for i in range(width):
+                gxf[row + i] = yf[row + i] * (gyf[row + i] - total[i])
+
+
 def _log_softmax_columns_numpy(x: Array, y: Array) -> None:
     np.subtract(x, x.max(1, keepdims=True), out=y)
     y -= np.log(np.exp(y).sum(1, keepdims=True))
 
 
-@inline
-def _add_exp(row: Array, largest: Array, total: Array) -> None:
-    for i in range(row.size):
-        total[i] += _exp(row[i] - largest[i])
-
-
 @kernel(numpy=_log_softmax_columns_numpy, parallel_above=PARALLEL_ABOVE)
 def _log_softmax_columns(x: Array, y: Array) -> None:
     N, D, S = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
     blocks = (S + BLOCK - 1) // BLOCK
     for block in prange(N * blocks):
         n, start = block // blocks, block % blocks * BLOCK
-        stop = min(start + BLOCK, S)
-        largest = x[n, 0, start:stop].copy()
-        total = np.zeros(stop - start, x.dtype)
+        width = uint(min(BLOCK, S - start))
+        first = n * D * S + start
+        largest, total = np.empty(BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
+        for i in range(width):
+            largest[i] = xf[uint(first) + i]
         for d in range(1, D):
-            _keep_larger(x[n, d, start:stop], largest)
+            row = uint(first + d * S)
+            for i in range(width):
+                largest[i] = max(largest[i], xf[row + i])
         for d in range(D):
-            _add_exp(x[n, d, start:stop], largest, total)
-        for i in range(stop - start):
-            total[i] = math.log(total[i])
+            row = uint(first + d * S)
+            for i in range(width):
+                total[i] += _exp(xf[row + i] - largest[i])
+        for i in range(width):
+            total[i] = _log(total[i])
         for d in range(D):
-            _subtract_rows(x[n, d, start:stop], y[n, d, start:stop], largest, total)
+            row = uint(first + d * S)
+            for i in range(width):
+                yf[row + i] = _subtract_both(xf[row + i], largest[i], total[i])
 
 
 def _log_softmax_columns_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
     np.subtract(gy, np.exp(y) * gy.sum(1, keepdims=True), out=gx)
 
 
-@inline
-def _add(row: Array, total: Array) -> None:
-    for i in range(row.size):
-        total[i] += row[i]
-
-
-@inline
-def _subtract_share(y: Array, gy: Array, gx: Array, total: Array) -> None:
-    for i in range(y.size):
-        gx[i] = gy[i] - _exp(y[i]) * total[i]
-
-
 @kernel(numpy=_log_softmax_columns_grad_numpy, parallel_above=PARALLEL_ABOVE)
 def _log_softmax_columns_grad(y: Array, gy: Array, gx: Array) -> None:
     N, D, S = y.shape
+    yf, gyf, gxf = y.reshape(y.size), gy.reshape(gy.size), gx.reshape(gx.size)
     blocks = (S + BLOCK - 1) // BLOCK
     for block in prange(N * blocks):
         n, start = block // blocks, block % blocks * BLOCK
-        stop = min(start + BLOCK, S)
-        total = np.zeros(stop - start, y.dtype)
+        width = uint(min(BLOCK, S - start))
+        first = n * D * S + start
+        total = np.zeros(BLOCK, y.dtype)
         for d in range(D):
-            _add(gy[n, d, start:stop], total)
+            row = uint(first + d * S)
+            for i in range(width):
+                total[i] += gyf[row + i]
         for d in range(D):
-            _subtract_share(y[n, d, start:stop], gy[n, d, start:stop], gx[n, d, start:stop], total)
+            row = uint(first + d * S)
+            for i in range(width):
+                gxf[row + i] = gyf[row + i] - _exp(yf[row + i]) * total[i]
 
 
 def softmax(x: Array, dim: int) -> Array:
@@ -212,15 +246,6 @@ def log_softmax(x: Array, dim: int) -> Array:
 def log_softmax_grad(y: Array, gy: Array, dim: int) -> Array:
     """gx = gy - e^y (sum of gy)."""
     return _along(dim, _log_softmax_grad, _log_softmax_columns_grad, y, gy)
-
-
-def _softmax_columns(x: Array, y: Array) -> None:
-    _log_softmax_columns(x, y)
-    np.exp(y, out=y)
-
-
-def _softmax_columns_grad(y: Array, gy: Array, gx: Array) -> None:
-    np.multiply(y, gy - (y * gy).sum(1, keepdims=True), out=gx)
 
 
 def _along(dim: int, rows: Any, columns: Any, *arrays: Array) -> Array:

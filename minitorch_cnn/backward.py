@@ -10,6 +10,7 @@ import numpy as np
 
 from .grad_mode import mode, no_grad
 from .kernels import large
+from .kernels.backend import copy
 from .tensor import Array, Node, Tensor, as_array, is_writable, memory_of, on_device_of
 
 Target: TypeAlias = Node | Tensor  # where a gradient goes: to an op's node, or to a leaf
@@ -254,7 +255,7 @@ def _checked(node: Node, target: Target, g: Array, ours: bool) -> Array:
     # += on a leaf's .grad must change neither gy, nor another leaf's gradient, nor keep a larger
     # buffer alive.
     if isinstance(target, Tensor) and (not ours or memory_of(g).nbytes != g.nbytes):
-        return g.copy()
+        return copy(g)
     return g
 
 

@@ -66,6 +66,7 @@ FUNCTIONS: dict[str, Function] = {
     "tanh": math.tanh,
     "silu": lambda x: x * _sigmoid(x),
     "mish": lambda x: x * math.tanh(_softplus(x)),
+    "erf": math.erf,
     "gelu": lambda x: x * _cdf(x),
     "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(_inner(x))),
     "softplus": lambda x, beta, threshold: (
@@ -83,6 +84,7 @@ SLOPES: dict[str, Function] = {
     "tanh": lambda x: 1 - math.tanh(x) ** 2,
     "silu": lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x)),
     "mish": _mish_slope,
+    "erf": lambda x: 2 / math.sqrt(math.pi) * math.exp(-x * x),
     "gelu": lambda x: _cdf(x) + x * _pdf(x),
     "gelu_tanh": _gelu_tanh_slope,
     "softplus": lambda x, beta, threshold: 1 if beta * x > threshold else _sigmoid(beta * x),

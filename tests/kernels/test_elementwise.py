@@ -68,6 +68,7 @@ AT_EDGES = {
     "tanh": [np.nan, 1, -1, 0, 0, 1, -1, 1, -1, 1, -1],
     "silu": [np.nan, np.inf, np.nan, 0, 0, 90, 0, 1e4, 0, 1e30, 0],
     "mish": [np.nan, np.inf, np.nan, 0, 0, 90, 0, 1e4, 0, 1e30, 0],
+    "erf": [np.nan, 1, -1, 0, 0, 1, -1, 1, -1, 1, -1],
     "gelu": [np.nan, np.inf, np.nan, 0, 0, 90, 0, 1e4, 0, 1e30, 0],
     "softplus": [np.nan, np.inf, 0, np.log(2) / 1.5, np.log(2) / 1.5, 90, 0, 1e4, 0, 1e30, 0],
     "elu": [np.nan, np.inf, -1.5, 0, 0, 112.5, -1.5, 1.25e4, -1.5, 1.25e30, -1.5],

@@ -26,6 +26,8 @@ FUNCTIONS: dict[str, tuple[Callable[[float], float], tuple[float, float], float,
     "sigmoid": (lambda x: 1 / (1 + math.exp(-x)), (-80, 80), 2, 3),
     "tanh": (math.tanh, (-30, 30), 2, 3),
     "tanh_of_softplus": (lambda x: math.tanh(math.log1p(math.exp(x))), (-30, 30), 4, 6),
+    "log": (math.log, (1, 1e5), 2, 1.5),
+    "erf": (math.erf, (-3, 3), 2, 1.5),
     "normal_cdf": (lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)), (-3, 3), 8, 12),
     "normal_pdf": (lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi), (-3, 3), 4, 6),
 }
@@ -55,7 +57,8 @@ def test_error_in_units_of_the_last_place(name: str, dtype: Any) -> None:
     exact, (low, high), *limits = FUNCTIONS[name]
     rng = np.random.default_rng(0)
     # Over the whole range, and near 0, where subtracting nearly equal numbers would show.
-    x = np.concatenate([rng.uniform(low, high, 2000), np.geomspace(1e-6, 1, 300) * (low / 3)])
+    near_nothing = low + np.geomspace(1e-3, 1, 300) if low > 0 else np.geomspace(1e-6, 1, 300) * low
+    x = np.concatenate([rng.uniform(low, high, 2000), near_nothing / (1 if low > 0 else 3)])
     x = x.astype(dtype)
     expected = np.array([exact(v) for v in x.astype(np.float64).tolist()])
     error = np.abs(_map(name, x) / expected - 1).max() / np.finfo(dtype).eps
@@ -74,6 +77,18 @@ def test_ends_of_the_range(dtype: Any) -> None:
     assert y[6] == np.inf
     smallest = _map("exp", np.array([math.log(float(info.tiny)) - 3], dtype))[0]
     assert 0 < smallest < info.tiny  # subnormal numbers are not lost
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ends_of_log_and_erf(dtype: Any) -> None:
+    x = np.array([1, np.inf, np.nan, np.finfo(dtype).max], dtype)
+    y = _map("log", x)
+    assert y[:2].tolist() == [0, np.inf]
+    assert np.isnan(y[2])
+    assert y[3] == pytest.approx(math.log(float(x[3])))
+    y = _map("erf", np.array([0.0, -0.0, np.inf, -np.inf, 30, np.nan], dtype))
+    assert y[:5].tolist() == [0, 0, 1, -1, 1]
+    assert np.isnan(y[5])
 
 
 def test_signs_of_nothing() -> None:
