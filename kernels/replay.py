@@ -47,13 +47,15 @@ class Recording:
         return there[part].view(dtype)
 
     def refresh(self) -> None:
-        """Compute all numbers, in the order of the recording, and queue their copies."""
+        """Compute all numbers, in the order of the recording, and queue their copies on the current
+        stream. These need not be waited for: CUDA takes what is in ordinary host memory at once."""
         for here, compute in self.slots:
             numbers = compute()
             here[: numbers.size] = numbers
+        stream = self.cupy.cuda.get_current_stream()
         for i, (there, page) in enumerate(self.pages):
             used = self.used if i == len(self.pages) - 1 else PAGE
-            there[:used].set(page[:used])
+            there[:used].set(page[:used], stream)
 
 
 class _State(threading.local):

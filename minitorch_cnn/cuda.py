@@ -26,6 +26,7 @@ from .tensor import Array
 
 CUDAGraph, graph, graph_step = graphs.CUDAGraph, graphs.graph, graphs.graph_step
 is_current_stream_capturing = graphs.is_current_stream_capturing
+graph_pool_handle = graphs.graph_pool_handle
 
 _MINIMUM_CUDA = 12000  # as cuDriverGetVersion counts: CUDA 12.0
 

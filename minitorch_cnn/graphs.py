@@ -24,12 +24,19 @@ import numpy as np
 from .kernels import replay
 from .tensor import Tensor, no_grad
 
-__all__ = ["CUDAGraph", "graph", "graph_step", "is_current_stream_capturing"]
+__all__ = ["CUDAGraph", "graph", "graph_pool_handle", "graph_step", "is_current_stream_capturing"]
 
 
 def is_current_stream_capturing() -> bool:
     """Whether this thread is recording a graph."""
     return replay.recording() is not None
+
+
+def graph_pool_handle() -> Any:
+    """Memory for several graphs: the ``pool`` of :class:`graph`."""
+    from .cuda import _gpu
+
+    return _gpu()[0].cuda.MemoryPool()
 
 
 class CUDAGraph:
@@ -49,7 +56,8 @@ class CUDAGraph:
         """Record what this thread asks of the current GPU from here on, on a stream of its own.
 
         ``pool`` is the :meth:`pool` of another graph, whose memory is used too: for graphs that are
-        always replayed in the order of their recording.
+        always replayed in the order of their recording. CuPy's mode of capture is "relaxed", which
+        other threads need not mind; PyTorch's other modes are accepted.
         """
         from .cuda import _gpu
 

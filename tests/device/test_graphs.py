@@ -153,6 +153,65 @@ def test_joined_arrays() -> None:
         np.testing.assert_array_equal(a.cpu().numpy(), b.cpu().numpy())
 
 
+def test_a_pool_for_two_graphs() -> None:
+    """The second may use what the first is done with, as they are replayed in their order."""
+    x = torch.ones(1000, device="cuda")
+    pool, graphs, results = torch.cuda.graph_pool_handle(), [], [x]
+    for _ in range(2):
+        g = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(g, pool=pool):
+            results.append(results[-1] * 2 + 1)
+        assert g.pool() is pool
+        graphs.append(g)
+    for value in (1.0, 5.0):
+        x.fill_(value)
+        for g in graphs:
+            g.replay()
+        assert results[2].tolist() == [4 * value + 3] * 1000
+
+
+def test_a_replay_goes_to_the_current_stream() -> None:
+    """And so do the numbers of its step."""
+    cupy = importlib.import_module("cupy")
+    x = torch.ones(64, device="cuda")
+    g = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(g):
+        y = F.dropout(x, 0.5)
+    torch.manual_seed(3)
+    torch.cuda.synchronize()
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        g.replay()
+        g.replay()
+    stream.synchronize()
+    torch.manual_seed(3)
+    expected = [F.dropout(torch.ones(64), 0.5) for _ in range(2)][1]
+    np.testing.assert_array_equal(y.cpu().numpy(), expected.numpy())
+
+
+def test_mixed_precision() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).cuda()
+    x, t = torch.randn(4, 1, 6, 6, device="cuda"), torch.tensor([0, 3, 1, 1], device="cuda")
+    found = []
+    for recorded in (False, True):
+        ours = copy.deepcopy(model)
+        optimizer = optim.SGD(ours.parameters(), 0.1)
+
+        def step(x: Tensor, t: Tensor, ours: Any = ours, optimizer: Any = optimizer) -> Tensor:
+            optimizer.zero_grad()
+            with torch.autocast("cuda"):
+                loss = F.cross_entropy(ours(x), t)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        call: Callable[..., Tensor] = torch.cuda.graph_step(step, 1) if recorded else step
+        found.append([call(x, t).item() for _ in range(4)])
+    assert found[0] == found[1]
+    assert found[0][3] < found[0][0]
+
+
 def test_a_seed_between_replays() -> None:
     """Dropout's numbers come from where the generator stands at each replay."""
     x = torch.ones(50, device="cuda")
