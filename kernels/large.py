@@ -65,7 +65,7 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
         y = empty(tuple(shape), x)
         if size < LARGE * len(xs):  # many small arrays
             return np.concatenate(xs, dim, out=y)
-    else:  # CuPy's function copies a list of pointers to the GPU, which a graph cannot hold
+    else:  # CuPy's function copies many arrays' addresses to the GPU, which no graph can hold
         y, xs = empty(tuple(shape), x), [contiguous(x) for x in xs]
         if x.dtype.kind != "f":
             _assign_parts(y, xs, dim)

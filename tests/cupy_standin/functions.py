@@ -193,13 +193,15 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
 
 def concatenate(tup: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None,
                 casting: str = "same_kind") -> Any:  # fmt: skip
-    _cuda.no_copies_from_the_host()  # it copies the arrays' addresses to the device
+    if len(tup) > 8:
+        _cuda.no_copies_from_the_host()  # of the arrays' addresses
     return call(np.concatenate, tup, axis, out=out)
 
 
 def stack(tup: Any, axis: int = 0, out: Any = None, *, dtype: Any = None,
           casting: str = "same_kind") -> Any:  # fmt: skip
-    _cuda.no_copies_from_the_host()
+    if len(tup) > 8:
+        _cuda.no_copies_from_the_host()
     return call(np.stack, tup, axis, out=out)
 
 

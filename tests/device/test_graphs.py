@@ -138,17 +138,17 @@ def test_constants_outlive_the_cache() -> None:
 
 
 def test_joined_arrays() -> None:
-    """CuPy's own function would copy a list of addresses from the host."""
+    """CuPy's own function copies the addresses of more than 8 arrays from the host."""
     x, i = torch.ones(2, 3, device="cuda"), torch.arange(6, device="cuda").reshape(2, 3)
     g = torch.cuda.CUDAGraph()
     with torch.cuda.graph(g):
-        results = [torch.cat([x, x * 2], 1), torch.stack([x, x], 1), torch.cat([i, i + 1]),
-                   torch.stack([i, i], -1)]  # fmt: skip
+        results = [torch.cat([x, x * 2], 1), torch.stack([x, x], 1), torch.cat([i] * 9),
+                   torch.stack([i] * 9, -1)]  # fmt: skip
     x.add_(1)
     i.add_(1)
     g.replay()
-    expected = [torch.cat([x, x * 2], 1), torch.stack([x, x], 1), torch.cat([i, i + 1]),
-                torch.stack([i, i], -1)]  # fmt: skip
+    expected = [torch.cat([x, x * 2], 1), torch.stack([x, x], 1), torch.cat([i] * 9),
+                torch.stack([i] * 9, -1)]  # fmt: skip
     for a, b in zip(results, expected, strict=True):
         np.testing.assert_array_equal(a.cpu().numpy(), b.cpu().numpy())
 
