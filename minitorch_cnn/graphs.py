@@ -67,15 +67,19 @@ class CUDAGraph:
             raise RuntimeError("this CUDAGraph, or another, is being captured or has been: reset()")
         cupy, index = _gpu()
         gc.collect()  # what dies later would give its memory back in the middle of the capture
-        cupy.cuda.Device(index).synchronize()
+        self._device = cupy.cuda.Device(index)
+        self._device.synchronize()
         self._pool = cupy.cuda.MemoryPool() if pool is None else pool
         self._recording = replay.Recording(cupy)
         self._stream = cupy.cuda.Stream(non_blocking=True)
         # Memory of the common pool would be handed to others once the capture is done with it.
         self._contexts.enter_context(cupy.cuda.using_allocator(self._pool.malloc))
         self._contexts.enter_context(self._stream)
-        # CuPy's mode: relaxed, so that the pool may ask the driver for memory.
-        self._stream.begin_capture()
+        try:  # in CuPy's mode, relaxed: the pool may ask the driver for memory
+            self._stream.begin_capture()
+        except Exception:
+            self._contexts.close()
+            raise
         replay.record(self._recording)
 
     def capture_end(self) -> None:
@@ -92,8 +96,9 @@ class CUDAGraph:
         """Queue the recorded work on the current stream, with the host's numbers of this step."""
         if self._graph is None or self._recording is None:
             raise RuntimeError("Called CUDAGraph::replay without a preceding successful capture.")
-        self._recording.refresh()
-        self._graph.launch()
+        with self._device:
+            self._recording.refresh()
+            self._graph.launch()
 
     def reset(self) -> None:
         """Forget the recording, and give its memory back."""

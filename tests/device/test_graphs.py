@@ -189,6 +189,20 @@ def test_a_replay_goes_to_the_current_stream() -> None:
     np.testing.assert_array_equal(y.cpu().numpy(), expected.numpy())
 
 
+def test_a_graph_of_the_second_gpu() -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU")
+    with torch.cuda.device(1):
+        x = torch.ones(5, device="cuda")
+        g = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(g):
+            y = F.dropout(x, 0.5) + x
+    torch.manual_seed(2)
+    g.replay()
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(y.cpu().numpy(), (F.dropout(torch.ones(5), 0.5) + 1).numpy())
+
+
 def test_mixed_precision() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).cuda()
