@@ -1,8 +1,8 @@
 """Which ops autocast casts the inputs of, and to what.
 
-Names are those of the ops (``minitorch_cnn/ops``); the lists are PyTorch's. An op in none of them
-computes in what it is given, and several dtypes become the widest. float64 and integers are left
-alone, and so are in-place methods.
+Names are those of the ops (``minitorch_cnn/ops``); the lists are PyTorch's, but that ``mv`` is a
+product on the CPU too. An op in none of them computes in what it is given; several dtypes become
+the widest. float64 and integers are left alone, and so are in-place methods.
 Source: PyTorch documentation, Automatic Mixed Precision package, autocast op reference.
 """
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.backend import place
+from ..kernels.backend import constant
 from ..ops import compare
 from ..tensor import Tensor
 from .arguments import check_tensor
@@ -194,9 +194,9 @@ def isin(
         if isinstance(x, Tensor) and x.array.dtype.kind == "b":
             raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     if not isinstance(a, Tensor):
-        a = Tensor._wrap(place(np.asarray(a, b.array.dtype), b.array))
+        a = Tensor._wrap(constant(np.asarray(a, b.array.dtype), b.array))
     if not isinstance(b, Tensor):
-        b = Tensor._wrap(place(np.asarray(b, a.array.dtype), a.array))
+        b = Tensor._wrap(constant(np.asarray(b, a.array.dtype), a.array))
     return compare.isin(a, b, invert=invert)
 
 

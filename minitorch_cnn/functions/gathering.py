@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.backend import place
+from ..kernels.backend import constant
 from ..ops import indexing as ops
 from ..tensor import Array, Tensor
 from .arguments import check_tensor, number_array, wrap_dim
@@ -283,7 +283,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f" {given.dtype}"
         )
     shape = broadcast_pair("masked_scatter", x.array.shape, where.shape)
-    where = where if where.ndim else place(where, x.array)  # one of the CPU follows, as a number
+    where = where if where.ndim else constant(where, x.array)  # one of the CPU follows, as a number
     where = np.broadcast_to(where, shape)
     if where.sum() > given.array.size:
         raise RuntimeError(

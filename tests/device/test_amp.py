@@ -191,3 +191,48 @@ def test_a_step_of_infinity_changes_nothing() -> None:
     scaler.update()
     assert scaler.get_scale() == 4.0
     assert torch.equal(layer.weight, before)
+
+
+def _losses(graphs: bool) -> list[float]:
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.standard_normal((8, 1, 6, 6)).astype(np.float32), device="cuda")
+    labels = torch.tensor(rng.integers(0, 3, 8), device="cuda")
+    model = _network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def step(x: Tensor, labels: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        with torch.autocast("cuda"), torch.backends.conv2d.using("winograd"):
+            loss = F.cross_entropy(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    call = torch.cuda.graph_step(step) if graphs else step
+    return [call(x, labels).item() for _ in range(5)]
+
+
+def test_a_captured_step_computes_the_same() -> None:
+    """A first convolution by Winograd's algorithm, the others and Linear on tensor cores."""
+    assert _losses(graphs=True) == _losses(graphs=False)
+
+
+def test_a_scaled_step_cannot_be_captured() -> None:
+    """It decides on the CPU."""
+    layer, x = nn.Linear(2, 1).cuda(), torch.ones(1, 2, device="cuda")
+    optimizer, scaler = torch.optim.SGD(layer.parameters(), 0.1), amp.GradScaler("cuda")
+
+    def step(x: Tensor) -> None:
+        optimizer.zero_grad()
+        scaler.scale(layer(x).sum()).backward()
+        scaler.step(optimizer)
+
+    captured = torch.cuda.graph_step(step)
+
+    def some_steps() -> None:
+        for _ in range(5):
+            captured(x)
+            scaler.update()
+
+    with pytest.raises(RuntimeError, match="captur"):
+        some_steps()
