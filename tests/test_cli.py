@@ -111,6 +111,7 @@ def test_doctor_states_facts() -> None:
         (["train", "cnn", "--lr", "0"], "lr must be a positive number"),
         (["train", "cnn", "--resume", "--checkpoint-dir", "nowhere"], "no checkpoint"),
         (["train", "cnn", "--device", "cuda"], "cuda"),
+        (["train", "cnn", "--cuda-graph"], "needs --device cuda"),
         (["train", "cnn", "--device", "tpu"], "device"),
         (["evaluate", "missing.pt"], "missing.pt"),
         (["evaluate", "noise.pt"], "noise.pt"),

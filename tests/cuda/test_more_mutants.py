@@ -43,6 +43,16 @@ def _amsgrad(file: Path) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
+def _momentum(file: Path) -> None:
+    numbers = np.array([0.1, 0.5, -1.0, 0.9, 0.3, 1.0])
+    ours = list(np.random.default_rng(0).standard_normal((3, 300)))
+    expected = [a.copy() for a in ours]
+    emulator.run(file, "sgd_momentum<double>", (*ours, numbers))
+    optimizer.sgd_momentum.numpy(*expected, numbers)
+    for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
 def _sums(file: Path) -> None:
     x, partial, y, total = np.arange(1000.0), np.zeros(3), np.zeros(1), np.zeros(1)
     emulator.run(file, "slice_sums<double>", (x, partial))
@@ -70,6 +80,8 @@ MUTANTS: list[tuple[str, Trial, str, str, str]] = [
     ("dropout", _mask, "state(6)", "8", WRONG),
     ("optimizer", _amsgrad, "before >= square || ", "", WRONG),
     ("optimizer", _amsgrad, "lr * mean / (sqrt(top)", "lr * mean / (sqrt(square)", WRONG),
+    ("optimizer", _momentum, "rest = numbers(4)", "rest = numbers(3)", WRONG),
+    ("optimizer", _momentum, "ahead = numbers(5)", "ahead = numbers(6)", "index"),
     ("loss", _sums, "(x.shape[0] + partial.shape[0] - 1)", "x.shape[0]", WRONG),
     ("loss", _sums, "sum / total(0)", "sum", WRONG),
     ("loss", _nll, "kept ? value : T(0)", "value", WRONG),
