@@ -19,6 +19,9 @@ from .backend import Array, contiguous, empty
 from .jit import Kernel, inline, kernel, prange
 
 
+RUN = 1024  # elements that are added in their own type
+
+
 @inline
 def _sum(row: Array) -> Any:
     total = np.float64(0)
@@ -42,6 +45,26 @@ def _sum_of_products(row: Array, m: Any, other: Array) -> Any:
     for i in range(row.size):
         total += np.float64(row[i] - m) * np.float64(other[i])
     return total
+
+
+def _channel_sums_numpy(x: Array, total: Array) -> None:
+    total[:] = x.sum((0, 2), dtype=np.float64)
+
+
+@kernel(numpy=_channel_sums_numpy)
+def _channel_sums(x: Array, total: Array) -> None:
+    N, C, L = x.shape
+    flat = x.reshape(x.size)
+    for c in prange(C):
+        wide = np.float64(0)
+        for n in range(N):
+            for start in range(0, L, RUN):
+                first = np.uintp((n * C + c) * L + start)
+                part = x.dtype.type(0)
+                for i in range(np.uintp(min(RUN, L - start))):
+                    part += flat[first + i]
+                wide += part
+        total[c] = wide
 
 
 def _moments_numpy(x: Array, mean: Array, var: Array) -> None:
@@ -114,6 +137,15 @@ def _combine(
         n, c = row // C, row % C
         for i in range(L):
             gx[n, c, i] = scale[c] * gy[n, c, i] + slope[c] * (x[n, c, i] - m[c]) + shift[c]
+
+
+def channel_sums(x: Array) -> Array:
+    """The sums over N and L of x (N, C, L), (C) of its type, added in runs and then in float64."""
+    plain = _prepared(x)
+    total = _zeros(plain)
+    if x.size:
+        _channel_sums(plain, total)
+    return total.astype(x.dtype)
 
 
 def moments(x: Array) -> tuple[Array, Array]:

@@ -52,6 +52,18 @@ def test_equals_plain_loops(backend: str, x: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@given(x=images(), repeats=st.sampled_from([1, 1, 130]))
+def test_channel_sums(backend: str, x: np.ndarray, repeats: int) -> None:
+    x = np.tile(x, repeats)  # longer than a run
+    with using(backend):
+        total = norm.channel_sums(x)
+    assert (total.shape, total.dtype) == (x.shape[1:2], x.dtype)
+    limit = 1e-6 if x.dtype == np.float32 else 1e-14
+    exact, size = (a.astype(np.float64).sum((0, 2)) for a in (x, abs(x)))
+    assert (abs(total - exact) <= limit * size).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("offset", [0.0, 1e4, -1e6])
 def test_digits_survive_a_large_mean(backend: str, offset: float, rng: np.random.Generator) -> None:
     x = (rng.standard_normal((8, 3, 500)) + offset).astype(np.float32)
@@ -120,6 +132,6 @@ def test_same_bits_at_any_thread_count(dtype: Any, rng: np.random.Generator) -> 
         mean, var = norm.moments(x)
         y = norm.scale(x, mean, scale, shift)
         gx = norm.combine(x, gy, mean, scale, slope, shift)
-        return mean, var, y, *norm.gradient_sums(x, gy, mean), gx
+        return mean, var, y, *norm.gradient_sums(x, gy, mean), gx, norm.channel_sums(x)
 
     assert_same_bits_at_any_thread_count(run)
