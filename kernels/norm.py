@@ -18,7 +18,6 @@ import numpy as np
 from .backend import Array, contiguous, empty
 from .jit import Kernel, inline, kernel, prange
 
-
 RUN = 1024  # elements that are added in their own type
 
 

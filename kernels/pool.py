@@ -21,6 +21,7 @@ import numpy as np
 from .backend import Array, constant, contiguous, empty
 from .jit import inline, kernel, prange
 
+uint: Any = np.uint64  # indices that are never negative
 Pair: TypeAlias = tuple[int, int]
 Ranges: TypeAlias = tuple[Any, Any]  # first index of each window, and one past its last
 
@@ -79,9 +80,9 @@ def _every_nth(row: Array, step: int, parts: Array, size: int) -> None:
     """parts[i size + j] = row[j step + i]: windows that are neighbours shall read neighbours."""
     if step == 2:  # the commonest, written out: LLVM loads whole vectors and separates them
         for j in range(len(row) // 2):
-            i = np.uint64(j)
+            i = uint(j)
             parts[i] = row[i + i]
-            parts[i + np.uint64(size)] = row[i + i + np.uint64(1)]
+            parts[i + uint(size)] = row[i + i + uint(1)]
         if len(row) % 2:
             parts[len(row) // 2] = row[-1]
         return
@@ -98,7 +99,7 @@ def _take_larger(parts: Array, start: int, here: int, best: Array, at: Array) ->
     Numba that none is negative, which it would have to count from the end.
     """
     for p in range(len(best)):
-        i, v = np.uint64(p), parts[np.uint64(start + p)]
+        i, v = uint(p), parts[uint(start + p)]
         larger = (v > best[i]) | (v != v)
         best[i] = v if larger else best[i]
         at[i] = np.int32(here) if larger else at[i]
@@ -131,16 +132,16 @@ def _max_pool2d(
         at = np.empty(len(best), np.int32)  # counted from the window's first element
         for n in range(block * several, min(planes, (block + 1) * several)):
             for i in range(len(padded)):
-                padded[np.uint64(i)] = lowest
+                padded[uint(i)] = lowest
             for h in range(max(0, PH), min(high, H + PH)):
                 for w in range(inside):
-                    i = np.uint64(h * wide + PW + w)
-                    padded[i] = x[n, np.uint64(h - PH), np.uint64(w)]
+                    i = uint(h * wide + PW + w)
+                    padded[i] = x[n, uint(h - PH), uint(w)]
             _every_nth(padded, SW, parts, size)
             for start in range(0, OH, rows):
                 for p in range(len(best)):
-                    best[np.uint64(p)] = lowest
-                    at[np.uint64(p)] = 0
+                    best[uint(p)] = lowest
+                    at[uint(p)] = 0
                 for kh in range(KH):
                     for kw in range(KW):
                         tap = (start * SH + kh * DH) * wide + kw * DW
@@ -148,9 +149,9 @@ def _max_pool2d(
                         _take_larger(parts, part, kh * DH * W + kw * DW, best, at)
                 for oh in range(start, start + rows):
                     first = (oh * SH - PH) * W - PW
-                    again = 0
+                    again: Any = 0
                     for ow in range(OW):
-                        i, o = np.uint64((oh - start) * wide + ow), np.uint64(ow)
+                        i, o = uint((oh - start) * wide + ow), uint(ow)
                         y[n, oh, o] = best[i]
                         indices[n, oh, o] = first + ow * SW + np.int64(at[i])
                         again += np.int64(best[i] == lowest)
