@@ -80,6 +80,29 @@ def _wide_3x3(p: Problem) -> bool:
     return p.itemsize == 4 and min(p.weight_shape[:2]) >= 24 and min(p.size) >= 2
 
 
+def _rows(p: Problem) -> bool:
+    """Stride 1, rows of at least a vector, and copies with padding that stay small."""
+    from . import shifted_rows
+
+    return (p.stride, p.groups) == ((1, 1), 1) and shifted_rows.can(
+        p.direction, p.x_shape, p.weight_shape, p.size, p.padding, p.dilation, p.itemsize
+    )
+
+
+def _few_channels(p: Problem) -> bool:
+    """Where filters do not fill implicit_gemm's vectors, or K is too short to pay for its packing,
+    and pixels and filters fill those of row_tile."""
+    from .row_tile import ROW_BYTES, ROWS
+
+    F, C = p.weight_shape[:2]
+    lanes = ROW_BYTES // p.itemsize
+    columns = p.size[1] / (math.ceil(p.size[1] / lanes) * lanes)
+    rows = F / (math.ceil(F / ROWS) * ROWS)
+    if C <= 4:
+        return columns >= 0.75
+    return C <= 128 and F % 8 != 0 and columns * rows >= 0.85
+
+
 def _fits_in_memory(p: Problem) -> bool:
     """Whether what implicit_gemm copies stays small: bands of rows, and images of few channels."""
     few = p.weight_shape[1] % 8 != 0
@@ -123,6 +146,10 @@ TABLE = (
     Choice(
         "winograd", "winograd_conv", "3x3 and many channels: 2.25 to 4 times fewer multiplications",
         _plain_3x3, _wide_3x3,
+    ),
+    Choice(
+        "rows", "shifted_rows", "few channels: sums of shifted rows of pixels, which fill vectors",
+        _rows, _few_channels,
     ),
     Choice(
         "implicit_gemm", "implicit_gemm", "a product of matrices that reads x through the window",
@@ -207,6 +234,11 @@ def _workspace(p: Problem, algorithm: str) -> int:
 
         dtype, tile = f"f{p.itemsize}", tile_of(p.size)
         return winograd.workspace_bytes(p.x_shape, p.weight_shape, dtype, p.padding, tile)
+    if algorithm == "rows":
+        from . import shifted_rows
+
+        shapes = p.x_shape, p.weight_shape, p.size, p.padding, p.dilation, p.itemsize
+        return shifted_rows.workspace_bytes(p.direction, *shapes)
     if algorithm == "implicit_gemm":
         from . import implicit_gemm
 

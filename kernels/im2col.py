@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import conv2d_cuda
 from .backend import Array, contiguous, empty
 from .gemm import VECTOR, Panel, add, box, copy, fill, panel_box, uint
 from .geometry import Pair
@@ -208,6 +207,8 @@ def unfold(
     col = empty((N, C * kernel[0] * kernel[1], OH * OW), x, op="unfold")
     fast = im2col if x.dtype in FLOATS else im2col_numpy
     if not isinstance(x, np.ndarray):
+        from . import conv2d_cuda
+
         columns = col.reshape(*col.shape[:2], OH, OW)
         conv2d_cuda.unfold(x, columns, kernel, stride, padding, dilation)
     elif col.size:
@@ -229,5 +230,7 @@ def fold(
         if isinstance(x, np.ndarray):
             col2im(col, x, 0, 0, kernel, stride, padding, dilation)
         else:
+            from . import conv2d_cuda
+
             conv2d_cuda.fold(col, x, kernel, stride, padding, dilation)
     return x

@@ -157,7 +157,7 @@ def _generator(halves: int, masked: bool = False, turned: bool = False) -> Any:
                 phi.add_incoming(first, entry)
                 phi.add_incoming(after_that, loop)
             again = builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
-            _as_it_stands(builder.module, loop, again)
+            as_it_stands(builder.module, loop, again)
 
             builder.position_at_end(after)
 
@@ -180,7 +180,7 @@ def _generator(halves: int, masked: bool = False, turned: bool = False) -> Any:
     return typed
 
 
-def _as_it_stands(module: Any, loop: Any, branch: Any) -> None:
+def as_it_stands(module: Any, loop: Any, branch: Any) -> None:
     """Keep LLVM from unrolling a loop: two passes at once need more registers than there are.
 
     LLVM knows a loop by a node whose first entry is itself.
