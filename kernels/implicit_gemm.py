@@ -18,8 +18,9 @@ rows of a tile, the taps that see nothing but padding are left out.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from .tiles import DEPTH, add_turned, columns_of, looks_inside, matrices_of, til
 
 __all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights", "workspace_bytes"]
 
+Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down and across
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
 
@@ -262,8 +264,9 @@ def _surround(
 
 
 def panel_of(
-    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, share: float
-) -> Pair:
+    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, share: float,
+    band: int,
+) -> Pair:  # fmt: skip
     """(images, rows): small images several at a time, large ones in bands that fit into cache.
 
     ``share``: how much of what the taps look at is inside the images, from 0 to 1; where it is
@@ -274,12 +277,24 @@ def panel_of(
     if merge and (OH * OW <= 64 or share < 0.7):
         I = -(-N // -(-N // ROWS))
     width = (OW - 1) * stride[1] + span[1] + 1
-    rows = BAND // (C * width * I * itemsize)
+    rows = band // (C * width * I * itemsize)
     rows = max(1, (rows - span[0] - 1) // stride[0] + 1)
     bands = -(-8 // -(-N // I))  # tasks enough for several threads ...
     least = -(-64 // (OW * I))  # ... if there are pixels enough
     rows = min(rows, max(-(-OH // bands), least), OH)
     return I, -(-OH // -(-OH // rows))
+
+
+class Plan(NamedTuple):
+    """What a call needs to know and only its shapes tell."""
+
+    th: Array  # the taps that some window sees, down and across
+    tw: Array
+    down: Array  # how far from a window's first element they are
+    right: Array
+    cuts: Array
+    panel: Pair
+    columns: int
 
 
 def forward(
@@ -288,8 +303,8 @@ def forward(
 ) -> None:  # fmt: skip
     """y = the convolution of x with weight, plus bias, at least ``floor``."""
     groups = x.shape[1] // weight.shape[1]
-    taps = [np.arange(k) for k in weight.shape[2:]]
-    shifts = [t * d - p for t, d, p in zip(taps, dilation, padding)]
+    taps = tuple(tuple(range(k)) for k in weight.shape[2:])
+    shifts = tuple(tuple(t * d - p for t in ts) for ts, d, p in zip(taps, dilation, padding))
     images = x.reshape(-1, weight.shape[1], *x.shape[2:])
     out = y.reshape(len(images), -1, *y.shape[2:])
     _run(images, weight, bias, out, taps, shifts, stride, (0, 0), (1, 1), groups, False, floor)
@@ -307,38 +322,52 @@ def grad_input(
         for left in range(min(stride[1], gx.shape[3])):
             taps, shifts = [], []
             for k, p, s, d, first in zip(weight.shape[2:], padding, stride, dilation, (top, left)):
-                reaching = [t for t in range(k) if (first + p - t * d) % s == 0]
-                taps.append(np.array(reaching, np.int64))
-                shifts.append((first + p - taps[-1] * d) // s)
+                reaching = tuple(t for t in range(k) if (first + p - t * d) % s == 0)
+                taps.append(reaching)
+                shifts.append(tuple((first + p - t * d) // s for t in reaching))
             _run(
-                outputs, weight, zero, images, taps, shifts, (1, 1), (top, left), stride, groups,
-                True, -np.inf,
+                outputs, weight, zero, images, tuple(taps), tuple(shifts), (1, 1), (top, left),
+                stride, groups, True, -np.inf,
             )  # fmt: skip
 
 
 def _run(
-    x: Array, weight: Array, bias: Array, y: Array, taps: Sequence[Array], shifts: Sequence[Array],
+    x: Array, weight: Array, bias: Array, y: Array, taps: Axes, shifts: Axes,
     stride: Pair, at: Pair, apart: Pair, groups: int, turned: bool, floor: float,
 ) -> None:  # fmt: skip
-    N, C = x.shape[:2]
-    M = y.shape[1]
-    OH, OW = size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], at, apart))
-    seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, x.shape[2:])]
-    down, right = (s[counts > 0] for s, counts in zip(shifts, seen))
-    th, tw = (t[counts > 0] for t, counts in zip(taps, seen))
-    if not th.size or not tw.size:  # a stride larger than the filter leaves pixels out
+    C, M = x.shape[1], y.shape[1]
+    size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], at, apart))
+    plan = _plan(x.shape, M, size, taps, shifts, stride, x.itemsize, groups == 1, BAND)
+    if plan is None:  # a stride larger than the filter leaves pixels out
         nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
         part = y.reshape(-1, groups, *y.shape[1:])
         part[..., at[0] :: apart[0], at[1] :: apart[1]] = nothing
         return
-    cuts = np.array(tiles(M, x.itemsize))
-    w = empty((groups * th.size * tw.size * C * int(cuts.sum()) * (HALF // x.itemsize),), x)
+    th, tw, down, right, cuts, panel, columns = plan
+    w = empty((groups * th.size * tw.size * C * columns,), x)
     pack_weights(weight, w, groups, th, tw, turned, cuts)
-    share = float(seen[0].sum() * seen[1].sum()) / (OH * OW * th.size * tw.size)
-    span = int(down.max() - down.min()), int(right.max() - right.min())
-    panel = panel_of(N, C, (OH, OW), stride, span, x.itemsize, groups == 1, share)
     floor = x.dtype.type(floor)
-    correlate(x, w, bias, y, (OH, OW), stride, down, right, at, apart, panel, cuts, floor)
+    correlate(x, w, bias, y, size, stride, down, right, at, apart, panel, cuts, floor)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    x_shape: tuple[int, ...], M: int, size: Pair, taps: Axes, shifts: Axes, stride: Pair,
+    itemsize: int, merge: bool, band: int,
+) -> Plan | None:  # fmt: skip
+    """None if no tap sees anything."""
+    N, C = x_shape[:2]
+    offsets = [np.array(axis, np.int64) for axis in shifts]
+    seen = [looks_inside(*axis) for axis in zip(offsets, size, stride, x_shape[2:])]
+    down, right = (s[counts > 0] for s, counts in zip(offsets, seen))
+    th, tw = (np.array(t, np.int64)[counts > 0] for t, counts in zip(taps, seen))
+    if not th.size or not tw.size:
+        return None
+    cuts = np.array(tiles(M, itemsize))
+    share = float(seen[0].sum() * seen[1].sum()) / (math.prod(size) * th.size * tw.size)
+    span = int(down.max() - down.min()), int(right.max() - right.min())
+    panel = panel_of(N, C, size, stride, span, itemsize, merge, share, band)
+    return Plan(th, tw, down, right, cuts, panel, int(cuts.sum()) * (HALF // itemsize))
 
 
 def workspace_bytes(
@@ -347,7 +376,7 @@ def workspace_bytes(
 ) -> int:  # fmt: skip
     """Bytes of packed weights, and of the bands that ``forward`` holds per thread."""
     span = (kernel[0] - 1) * dilation[0], (kernel[1] - 1) * dilation[1]
-    I, R = panel_of(N, C, size, stride, span, itemsize, groups == 1, 1.0)
+    I, R = panel_of(N, C, size, stride, span, itemsize, groups == 1, 1.0, BAND)
     wide = (size[1] - 1) * stride[1] + span[1] + 1
     band = C * ((R - 1) * stride[0] + span[0] + 1) * wide * I
     columns = sum(tiles(M, itemsize)) * (HALF // itemsize)

@@ -10,6 +10,7 @@ left out; otherwise x gets its zeros written around it. See ``implicit_gemm`` fo
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -26,6 +27,7 @@ from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles
 
 CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
 TALL = 8  # tiles of rows that share a part of gy while it is in cache
+NOTHING_AROUND = ((0, 0), (0, 0))
 PARTS = 16  # tasks that a sum over pixels is cut into where it has few rows and columns
 
 
@@ -228,32 +230,54 @@ def grad_weight(
     """gw = the sum over all pixels of gy times what their windows see."""
     F, C = gw.shape[:2]
     size = gy.shape[2:]
-    shifts = [np.arange(k) * d - p for k, p, d in zip(gw.shape[2:], padding, dilation)]
-    seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, x.shape[2:])]
-    th, tw = (np.flatnonzero(counts) for counts in seen)
-    if not th.size or not tw.size:
+    plan = _plan(x.shape[2:], C, gw.shape[2:], size, stride, padding, dilation)
+    if plan is None:
         gw[...] = 0
         return
+    th, tw, down, right, edges = plan
     groups = x.shape[1] // C
     outputs, images = gy.reshape(-1, F // groups, *size), x.reshape(-1, C, *x.shape[2:])
-    down, right = shifts[0][th], shifts[1][tw]
-    edges = [(0, 0), (0, 0)]
     some = len(images)
-    if C % ROWS and any(padding):
-        edges = [
-            (max(0, -int(s[0])), max(0, (o - 1) * t + int(s[-1]) + 1 - n))
-            for s, o, t, n in zip((down, right), size, stride, x.shape[2:])
-        ]
-        some = max(1, CHUNK // (x.nbytes // len(x))) * groups  # images with zeros around, at a time
+    if C % ROWS and any(padding):  # images with zeros around, some at a time
+        some = max(1, CHUNK // (x.nbytes // len(x))) * groups
     sums = None
     for n in range(0, len(images), some):
         part = images[n : n + some]
-        if some < len(images) or edges[0] != (0, 0) or edges[1] != (0, 0):
+        if some < len(images) or edges != NOTHING_AROUND:
             part = np.pad(part, ((0, 0), (0, 0), *edges))
-        places = down + edges[0][0], right + edges[1][0]
-        more, cuts = sum_of_products(outputs[n : n + some], part, stride, *places, groups)
+        more, cuts = sum_of_products(outputs[n : n + some], part, stride, down, right, groups)
         sums = more if sums is None else sums + more
     unpack_sums(sums, gw, groups, th, tw, cuts)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    image: Pair, C: int, kernel: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> tuple[Array, Array, Array, Array, tuple[Pair, Pair]] | None:
+    """What only shapes tell: the taps (down, across) that some window sees, how far from a window's
+    first element they are, and the zeros needed around x where C is no multiple of ROWS. None if no
+    tap sees anything."""
+    shifts = [np.arange(k) * d - p for k, p, d in zip(kernel, padding, dilation)]
+    seen = [looks_inside(*axis) for axis in zip(shifts, size, stride, image)]
+    th, tw = (np.flatnonzero(counts) for counts in seen)
+    if not th.size or not tw.size:
+        return None
+    down, right = shifts[0][th], shifts[1][tw]
+    edges = NOTHING_AROUND
+    if C % ROWS and any(padding):
+        top, left = (
+            (max(0, -int(s[0])), max(0, (o - 1) * t + int(s[-1]) + 1 - n))
+            for s, o, t, n in zip((down, right), size, stride, image)
+        )
+        edges = top, left
+    return th, tw, down + edges[0][0], right + edges[1][0], edges
+
+
+@functools.lru_cache(maxsize=1024)
+def _cuts(columns: int, itemsize: int) -> tuple[Array, int]:
+    """The tiles of a row of columns, and how wide they are together."""
+    cuts = np.array(tiles(columns, itemsize))
+    return cuts, int(cuts.sum()) * (HALF // itemsize)
 
 
 def sum_of_products(
@@ -265,8 +289,7 @@ def sum_of_products(
     """
     C, (M, OH, OW) = x.shape[1], gy.shape[1:]
     N = len(x) // G
-    cuts = np.array(tiles(M, x.itemsize))
-    columns = int(cuts.sum()) * (HALF // x.itemsize)
+    cuts, columns = _cuts(M, x.itemsize)
     blocks = -(-down.size * right.size * C // ROWS)
     I = math.gcd(N, ROWS) if OH * OW <= 64 else 1
     row = G * columns * OW * x.itemsize  # bytes of one row of one packed image
