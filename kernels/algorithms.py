@@ -67,7 +67,7 @@ def _depthwise(p: Problem) -> bool:
 
 
 def _plain_1x1(p: Problem) -> bool:
-    return p.weight_shape[2:] == (1, 1) and p.stride == (1, 1) and p.padding == (0, 0)
+    return p.weight_shape[2:] == (1, 1) and p.padding == (0, 0)
 
 
 def _plain_3x3(p: Problem) -> bool:
@@ -249,10 +249,13 @@ def _workspace(p: Problem, algorithm: str) -> int:
     if algorithm in ("im2col", "pointwise"):
         from . import im2col_gemm, pointwise
 
-        if algorithm == "pointwise" and math.prod(p.size) >= pointwise.FEW:
-            return 0
+        seen = 0
+        if algorithm == "pointwise":
+            seen = N * p.x_shape[1] * math.prod(p.size) * p.itemsize if max(p.stride) > 1 else 0
+            if math.prod(p.size) >= pointwise.FEW:
+                return seen
         images, merge = N * p.groups, p.groups == 1
-        return im2col_gemm.workspace_bytes(images, CG * KH * KW, p.size, p.itemsize, merge)
+        return seen + im2col_gemm.workspace_bytes(images, CG * KH * KW, p.size, p.itemsize, merge)
     return 0
 
 

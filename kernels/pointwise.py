@@ -2,8 +2,9 @@
 
     y[n] = weight @ x[n]      weight (F, C), x[n] (C, H W), y[n] (F, H W)
 
-x is read where it lies. Why such layers save work: a 5x5 convolution of C to F channels costs
-25 C F multiplications per pixel; behind a 1x1 convolution to a few channels B, it is C B + 25 B F.
+x is read where it lies; with a stride, the pixels that are seen are put together first. Why such
+layers save work: a 5x5 convolution of C to F channels costs 25 C F multiplications per pixel;
+behind a 1x1 convolution to a few channels B, it is C B + 25 B F.
 Source: M. Lin, Q. Chen, S. Yan, Network In Network, arXiv:1312.4400; C. Szegedy et al., Going
 Deeper with Convolutions, arXiv:1409.4842.
 """
@@ -12,14 +13,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import backend, im2col_gemm, implicit_gemm_weight
-from .backend import Array
-from .gemm import COLUMNS, IN_PLACE, Steps, gemm
+from . import backend, im2col_gemm, implicit_gemm_weight, shifted_rows
+from .backend import Array, empty
+from .gemm import COLUMNS, IN_PLACE, Steps, gemm, uint
 from .geometry import Pair
+from .jit import kernel, prange
 from .microkernel import ROWS
 from .tiles import views_of
 
+ONE, ZERO = (1, 1), (0, 0)
 FEW = 100  # pixels of an image below which several of them are packed together
+NARROW = 40  # channels up to which packing gy would take longer than the sums of grad_weight
 
 
 def forward(
@@ -28,6 +32,7 @@ def forward(
     """y[n] = weight @ x[n] + bias, for each group of channels."""
     F, CG = weight.shape[:2]
     M = F // (x.shape[1] // CG)
+    x = _seen(x, y.shape, stride)
     images = x.reshape(-1, CG, *x.shape[2:])
     out = y.reshape(len(images), M, *y.shape[2:])
     _product(images, weight, (M * CG, CG, 1), bias, out)
@@ -40,22 +45,31 @@ def grad_input(
     F, CG = weight.shape[:2]
     M = F // (gx.shape[1] // CG)
     outputs = gy.reshape(-1, M, *gy.shape[2:])
-    out = gx.reshape(len(outputs), CG, *gx.shape[2:])
+    seen = gx if stride == ONE else empty((*gx.shape[:2], *gy.shape[2:]), gx)
+    out = seen.reshape(len(outputs), CG, *gy.shape[2:])
     _product(outputs, weight, (M * CG, 1, CG), np.zeros(gx.shape[1], gx.dtype), out)
+    if stride != ONE:
+        spread(_planes(seen), _planes(gx), *stride)
 
 
 def grad_weight(
     gy: Array, x: Array, gw: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:
-    """gw = the sum over n of gy[n] @ x[n]^T; of the two, the smaller one is packed."""
+    """gw = the sum over n of gy[n] @ x[n]^T; of the two, the smaller one is packed, or none."""
     F, C = gw.shape[:2]
-    if x.shape[1] == C < F:
+    x = _seen(x, gy.shape, stride)
+    pixels = gy.shape[2] * gy.shape[3]
+    alone = x.shape[1] == C and backend.cpu_backend != "numpy"
+    if alone and max(C, F) <= NARROW and pixels % shifted_rows.lanes(x.itemsize) == 0:
+        outputs, images = (a.reshape(*a.shape[:2], 1, pixels) for a in (gy, x))
+        shifted_rows.grad_weight(outputs, images, gw, ONE, ZERO, ONE)
+    elif x.shape[1] == C < F:
         here = np.zeros(1, np.int64)
-        sums, cuts = implicit_gemm_weight.sum_of_products(x, gy, stride, here, here, 1)
+        sums, cuts = implicit_gemm_weight.sum_of_products(x, gy, ONE, here, here, 1)
         for left, tile in views_of(sums, 1, -(-F // ROWS) * ROWS, cuts):
             gw[:, left : left + tile.shape[2], 0, 0] = tile[0, :F, : C - left]
     else:
-        implicit_gemm_weight.grad_weight(gy, x, gw, stride, padding, dilation)
+        implicit_gemm_weight.grad_weight(gy, x, gw, ONE, ZERO, ONE)
 
 
 def _product(x: Array, weight: Array, a_step: Steps, bias: Array, y: Array) -> None:
@@ -63,8 +77,54 @@ def _product(x: Array, weight: Array, a_step: Steps, bias: Array, y: Array) -> N
     N, C, H, W = x.shape
     a = weight.reshape(-1)
     if H * W < FEW or backend.cpu_backend == "numpy":
-        one, zero = (1, 1), (0, 0)
-        im2col_gemm.product(x, a, a_step, bias, y, one, one, zero, one)
+        im2col_gemm.product(x, a, a_step, bias, y, ONE, ONE, ZERO, ONE)
     else:
         out = y.reshape(N, -1, 1, H * W)
         gemm(a, a_step, x.reshape(N, C, H * W), bias, out, C, IN_PLACE, (1, 1, COLUMNS))
+
+
+def _seen(x: Array, y_shape: tuple[int, ...], stride: Pair) -> Array:
+    """x (N, C, H, W) at every SH-th row and SW-th column: (N, C, OH, OW)."""
+    if stride == ONE:
+        return x
+    seen = empty((*x.shape[:2], *y_shape[2:]), x, op="conv2d")
+    take(_planes(x), _planes(seen), *stride)
+    return seen
+
+
+def _planes(x: Array) -> Array:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _take_numpy(x: Array, seen: Array, SH: int, SW: int) -> None:
+    seen[...] = x[:, ::SH, ::SW]
+
+
+@kernel(numpy=_take_numpy)
+def take(x: Array, seen: Array, SH: int, SW: int) -> None:
+    """seen[n, oh, ow] = x[n, oh SH, ow SW]."""
+    N, OH, OW = seen.shape
+    for n in prange(N):
+        for oh in range(OH):
+            for ow in range(OW):
+                seen[n, oh, uint(ow)] = x[n, oh * SH, uint(ow * SW)]
+
+
+def _spread_numpy(seen: Array, x: Array, SH: int, SW: int) -> None:
+    x[...] = 0
+    x[:, ::SH, ::SW] = seen
+
+
+@kernel(numpy=_spread_numpy)
+def spread(seen: Array, x: Array, SH: int, SW: int) -> None:
+    """x[n, oh SH, ow SW] = seen[n, oh, ow], 0 elsewhere."""
+    N, H, W = x.shape
+    OH, OW = seen.shape[1:]
+    zero = x.dtype.type(0)
+    for n in prange(N):
+        for h in range(H):
+            for w in range(W):
+                x[n, h, uint(w)] = zero
+        for oh in range(OH):
+            for ow in range(OW):
+                x[n, oh * SH, uint(ow * SW)] = seen[n, oh, uint(ow)]

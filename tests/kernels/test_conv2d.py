@@ -116,6 +116,9 @@ LARGE = {
     "tiny maps": (40, 40, 3, 2, 36, 3, 3, (1, 1), (1, 1), (1, 1), 1),
     "pointwise": (5, 33, 17, 19, 41, 1, 1, (1, 1), (0, 0), (1, 1), 1),
     "pointwise stride 2": (5, 33, 17, 19, 41, 1, 1, (2, 2), (0, 0), (1, 1), 1),
+    "pointwise, few channels": (20, 10, 12, 12, 16, 1, 1, (1, 1), (0, 0), (1, 1), 1),
+    "pointwise, few channels, stride": (20, 11, 23, 15, 7, 1, 1, (3, 2), (0, 0), (1, 1), 1),
+    "pointwise, groups, stride": (4, 12, 9, 11, 8, 1, 1, (2, 3), (0, 0), (1, 1), 4),
     "groups": (4, 24, 17, 13, 36, 3, 3, (1, 1), (1, 1), (1, 1), 4),
     "groups of pixels": (4, 12, 4, 3, 12, 3, 3, (1, 1), (1, 1), (1, 1), 3),
     "depthwise": (2, 19, 21, 33, 19, 3, 3, (1, 1), (1, 1), (1, 1), 19),
@@ -280,7 +283,7 @@ compiled = pytest.mark.skipif("numba" not in BACKENDS, reason="plain NumPy: alwa
 @compiled
 def test_an_algorithm_that_cannot_leaves_the_layer_to_the_table() -> None:
     problem = conv2d.problem_of("forward", (1, 4, 9, 9), (4, 4, 3, 3), np.float32, stride=2)
-    assert algorithms.choose(problem, "pointwise").algorithm == "implicit_gemm"
+    assert algorithms.choose(problem, "winograd").algorithm == "implicit_gemm"
     with pytest.raises(ValueError, match="choose one of auto, direct, pointwise"):
         algorithms.choose(problem, "fft")
 
