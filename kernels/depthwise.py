@@ -16,10 +16,10 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import Array, contiguous
-from .gemm import copy, fill, uint
+from .gemm import copy, fill
 from .geometry import Pair
 from .im2col import spread, take, valid, windows
-from .jit import inline, kernel, prange
+from .jit import inline, kernel, prange, uint
 
 
 def forward(

@@ -16,13 +16,12 @@ Every element of C is summed by one thread, in an order that depends on the shap
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from . import backend, gemm_cuda, replay
 from .backend import Array, array_module, contiguous, empty
-from .jit import inline, kernel, prange
+from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS, masked, tile4, tile6
 
 PANEL = 256  # columns
@@ -37,9 +36,6 @@ SMALL = 1 << 15  # multiply-adds up to which NumPy's product is faster, and runs
 
 Panel = tuple[int, int, int]
 Steps = tuple[int, int, int]
-# Unsigned numbers cannot be negative, and so spare the check for an index from the end that would
-# keep a loop from being vectorised.
-uint: Any = np.uintp
 
 
 def panel_shape(N: int, OH: int, OW: int, columns: int, merge: bool) -> Panel:

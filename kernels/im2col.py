@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import Array, contiguous, empty
-from .gemm import VECTOR, Panel, add, box, copy, fill, panel_box, uint
+from .gemm import VECTOR, Panel, add, box, copy, fill, panel_box
 from .geometry import Pair
-from .jit import inline, kernel, prange
+from .jit import inline, kernel, prange, uint
 
 FLOATS = (np.float32, np.float64)
 

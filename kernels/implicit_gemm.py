@@ -26,11 +26,11 @@ import numpy as np
 
 from . import backend
 from .backend import Array, empty
-from .gemm import copy, fill, uint
+from .gemm import copy, fill
 from .geometry import Pair
 from .im2col import take, valid
 from .implicit_gemm_weight import grad_weight
-from .jit import inline, kernel, prange
+from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS
 from .tiles import DEPTH, add_turned, columns_of, looks_inside, matrices_of, tiles, views_of
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from . import backend
 from .backend import Array, empty
-from .gemm import fill, uint
+from .gemm import fill
 from .geometry import Pair
 from .im2col import valid
-from .jit import kernel, prange
+from .jit import kernel, prange, uint
 from .microkernel import HALF, ROWS
 from .simd import turn
 from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles, views_of

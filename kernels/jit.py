@@ -34,7 +34,11 @@ if backend.cpu_backend == "numba":
         # OpenMP wakes threads fastest, and lets several Python threads run kernels at once.
         numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 
-__all__ = ["Kernel", "inline", "kernel", "numba", "prange"]
+__all__ = ["Kernel", "inline", "kernel", "numba", "prange", "uint"]
+
+# Unsigned numbers cannot be negative, and so spare the check for an index from the end that would
+# keep a loop from being vectorised.
+uint: Any = np.uintp
 
 # No nnan / ninf: NaN and infinity must travel through every kernel.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}

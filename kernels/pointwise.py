@@ -15,9 +15,9 @@ import numpy as np
 
 from . import backend, im2col_gemm, implicit_gemm_weight, shifted_rows
 from .backend import Array, empty
-from .gemm import COLUMNS, IN_PLACE, Steps, gemm, uint
+from .gemm import COLUMNS, IN_PLACE, Steps, gemm
 from .geometry import Pair
-from .jit import kernel, prange
+from .jit import kernel, prange, uint
 from .microkernel import ROWS
 from .tiles import views_of
 

@@ -19,9 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .backend import Array, constant, contiguous, empty
-from .jit import inline, kernel, prange
+from .jit import inline, kernel, prange, uint
 
-uint: Any = np.uint64  # indices that are never negative
 Pair: TypeAlias = tuple[int, int]
 Ranges: TypeAlias = tuple[Any, Any]  # first index of each window, and one past its last
 

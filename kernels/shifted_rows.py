@@ -27,7 +27,7 @@ import numpy as np
 from . import backend
 from .backend import Array, empty
 from .geometry import Pair
-from .jit import kernel, prange
+from .jit import kernel, prange, uint
 from .row_tile import PLACES, ROW_BYTES, ROWS, TAPS, compare, weigh
 
 LARGEST = 1 << 24  # bytes beside x, y and the weights
@@ -186,10 +186,10 @@ def surround(x: Array, padded: Array, top: int, left: int) -> None:
     for n in prange(len(x)):
         for h in range(padded.shape[1]):
             for w in range(padded.shape[2]):
-                padded[n, h, np.uint64(w)] = zero
+                padded[n, h, uint(w)] = zero
         for h in range(H):
             for w in range(W):
-                padded[n, h + top, np.uint64(w + left)] = x[n, h, np.uint64(w)]
+                padded[n, h + top, uint(w + left)] = x[n, h, uint(w)]
 
 
 def _weigh_rows_numpy(
@@ -277,7 +277,7 @@ def rows_back(
                 for kw in range(KW):
                     s = gap + ((c * KW + kw) * H + h) * pitch + P[1] - kw * DW
                     for w in range(width):
-                        i, v = np.uint64(g + w), t[np.uint64(s + w)]
+                        i, v = uint(g + w), t[uint(s + w)]
                         gxf[i] = v if kw == 0 else gxf[i] + v
 
 

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, empty
-from .jit import inline, kernel, prange
+from .jit import inline, kernel, prange, uint
 from .scalar import exp as _exp
 from .scalar import log as _log
 
 # exp weighs more than a memory access: fewer elements than elsewhere are worth a second thread.
 PARALLEL_ABOVE = 1 << 13
-# Loops over unsigned numbers need no check for negative indices, and so become vector code.
-uint: Any = np.uintp
 # Columns that one iteration takes: a few vectors, and the rows of a block stay in cache.
 BLOCK = 128
 
