@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, empty
-from .jit import Kernel, inline, kernel, prange
+from .jit import Kernel, inline, kernel, prange, uint
 
 RUN = 1024  # elements that are added in their own type
 
@@ -52,15 +52,16 @@ def _channel_sums_numpy(x: Array, total: Array) -> None:
 
 @kernel(numpy=_channel_sums_numpy)
 def _channel_sums(x: Array, total: Array) -> None:
+    """total[c] = sum over n and l of x[n, c, l]: runs in x's dtype, their sums in float64."""
     N, C, L = x.shape
     flat = x.reshape(x.size)
     for c in prange(C):
         wide = np.float64(0)
         for n in range(N):
             for start in range(0, L, RUN):
-                first = np.uintp((n * C + c) * L + start)
+                first = uint((n * C + c) * L + start)
                 part = x.dtype.type(0)
-                for i in range(np.uintp(min(RUN, L - start))):
+                for i in range(uint(min(RUN, L - start))):
                     part += flat[first + i]
                 wide += part
         total[c] = wide

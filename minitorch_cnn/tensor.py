@@ -152,7 +152,7 @@ class Tensor:
     @classmethod
     def _wrap(cls, array: Array, requires_grad: bool = False) -> Tensor:
         self = cls.__new__(cls)
-        self.array = array
+        self.array = np.asarray(array) if isinstance(array, np.generic) else array
         self._counter = [0]
         self._rewritten = [0]
         if requires_grad:
@@ -565,9 +565,10 @@ def is_writable(array: Array) -> bool:
 
 
 def memory_of(array: Array) -> Array:
-    """The array that owns the memory of this one."""
+    """The array that owns the memory of this one, or is alone with a NumPy scalar's."""
     base = array.base
-    while base is not None and hasattr(base, "base"):  # an array, or what as_strided puts between
+    # An array, or what as_strided puts between. A scalar has a base too, but no weak references.
+    while base is not None and hasattr(base, "base") and not isinstance(base, np.generic):
         array, base = base, base.base
     return array
 
