@@ -12,9 +12,9 @@ import struct
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -219,13 +219,9 @@ def test_a_full_disk_is_an_oserror_with_the_files_name(server: Server, tmp_path:
 
 def test_two_downloads_of_one_file_wait_for_each_other(server: Server, tmp_path: Path) -> None:
     server.pages["/a"] = Page(CONTENT, wait=0.001)
-    threads = [
-        threading.Thread(target=fetch, args=(remote(f"{server.url}/a"), tmp_path)) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(16) as pool:  # many: each may meet the moment in which another ends
+        for got in [pool.submit(fetch, remote(f"{server.url}/a"), tmp_path) for _ in range(16)]:
+            assert got.result() == tmp_path / "data.bin"
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
     assert names(tmp_path) == ["data.bin"]
     if os.name == "posix":

@@ -177,30 +177,40 @@ def _write(out: IO[bytes], chunk: bytes, part: Path) -> None:
 @contextlib.contextmanager
 def _locked(part: Path) -> Iterator[None]:
     """Hold ``part`` for this process alone, and leave none behind that is empty."""
-    with _lock(part):
+    try:
+        import fcntl
+    except ImportError:  # Windows itself keeps a file from being renamed while another writes it
+        part.touch()
         try:
             yield
         finally:
             if part.exists() and part.stat().st_size == 0:
                 part.unlink()
-
-
-@contextlib.contextmanager
-def _lock(part: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows itself keeps a file from being renamed while another writes it
-        part.touch()
-        yield
         return
     while True:
         with part.open("ab") as handle:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
-            # Whoever held it may have finished, and renamed or removed this very file.
-            if part.exists() and os.path.samestat(os.fstat(handle.fileno()), part.stat()):
+            if not _is(part, handle):
+                continue
+            try:
                 yield
-                return
+            finally:
+                if _is(part, handle) and part.stat().st_size == 0:
+                    part.unlink()
+            return
+
+
+def _is(part: Path, handle: IO[bytes]) -> bool:
+    """Whether ``part`` is still the file behind ``handle``.
+
+    Whoever held the lock before may have renamed or removed it, and a third may have made another
+    of that name: at any moment, so that only one look at the path can tell.
+    """
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), part.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
