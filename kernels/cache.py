@@ -16,6 +16,7 @@ import pickle
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -112,7 +113,15 @@ class KernelCache:
         self.timer.cancel()
         _Spent.seconds += time.perf_counter() - self.started
         path = self._path(sig, cres.codegen)
-        if path is None or cres.library.has_dynamic_globals:
+        if path is None:
+            return
+        if cres.library.has_dynamic_globals:
+            warnings.warn(
+                f"kernel {self.name} holds addresses of this process, and the next one will have to"
+                " compile it again: give @inline functions that take functions forceinline=True",
+                RuntimeWarning,
+                stacklevel=2,
+            )
             return
         payload = dumps(cres._reduce())  # type: ignore[no-untyped-call]
         draft = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_ident()}")

@@ -66,7 +66,7 @@ class Pool:
 
     def empty(self, shape: tuple[int, ...], dtype: Any, nbytes: int) -> Any:
         """An uninitialised array of ``nbytes`` > 0 bytes, aligned to cache lines."""
-        size = size_class(nbytes + ALIGNMENT)
+        size = size_class(nbytes) + ALIGNMENT
         with self.lock:
             same = self.free.get(size)
             memory = same.pop() if same else None

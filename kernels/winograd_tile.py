@@ -192,7 +192,7 @@ def taps_pass(tile: int, a: Array, s: int, step: int, to: Array, t: int, t_step:
     store(to, t + 2 * t_step, w2)
 
 
-@inline
+@inline(forceinline=True)
 def both_ways(
     one_pass: Any, tile: int, before: int, after: int, a: Array, s: int, row: int, column: int,
     work: int, to: Array, t: int, t_row: int, t_column: int,
@@ -209,7 +209,7 @@ def both_ways(
         one_pass(tile, a, work + i * before * lanes, lanes, to, t + i * t_row, t_column)
 
 
-@inline
+@inline(forceinline=True)
 def tiles_of(
     one_pass: Any, overlap: int, x: Array, C: int, H: int, W: int, padding: Pair, tile: int, c: int,
     r0: int, r1: int, TH: int, TW: int, to: Array, v: int, v_row: int, v_step: int,

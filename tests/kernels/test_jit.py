@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -130,6 +132,18 @@ def test_full_disk(here: Path) -> None:
     _run(here, limit + CALL)
     assert _cached(here) == []
     assert not [p for p in (here / "cache").rglob("*") if p.is_file()], "a draft was left behind"
+
+
+def test_a_kernel_that_cannot_be_kept_says_so(tmp_path: Path, monkeypatch: Any) -> None:
+    from minitorch_cnn.kernels import cache, winograd
+
+    monkeypatch.setattr(cache, "directory", lambda: tmp_path)
+    library = SimpleNamespace(has_dynamic_globals=True)
+    codegen = SimpleNamespace(magic_tuple=lambda: ("cpu",))
+    keeper = cache.KernelCache(winograd.correlate.fn, {})
+    with pytest.warns(RuntimeWarning, match=r"winograd\.correlate holds addresses"):
+        keeper.save_overload("()", SimpleNamespace(library=library, codegen=codegen))
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_place_for_the_cache(here: Path) -> None:

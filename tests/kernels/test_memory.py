@@ -44,7 +44,7 @@ def test_a_view_keeps_the_memory():
     b = take(pool, LARGE)
     b[:] = 2
     assert (view == 1).all()
-    assert pool.in_use == 2 * memory.size_class(LARGE + memory.ALIGNMENT)
+    assert pool.in_use == 2 * (memory.size_class(LARGE) + memory.ALIGNMENT)
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 5)), max_size=60))
@@ -63,6 +63,12 @@ def test_a_size_class_wastes_at_most_an_eighth(nbytes):
     size = memory.size_class(nbytes)
     assert nbytes <= size <= nbytes + max(nbytes // 8, 0)
     assert memory.size_class(size) == size
+
+
+def test_powers_of_two_waste_nothing_but_the_alignment():
+    pool = memory.Pool()
+    a = take(pool, 1 << 23)
+    assert pool.in_use == a.nbytes + memory.ALIGNMENT
 
 
 def test_arrays_are_aligned_writeable_and_of_the_shape_and_type_asked_for():
