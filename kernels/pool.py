@@ -20,6 +20,7 @@ import numpy as np
 
 from .backend import Array, constant, contiguous, empty
 from .jit import inline, kernel, prange, uint
+from .window_sums import sum_windows, window_of
 
 Pair: TypeAlias = tuple[int, int]
 Ranges: TypeAlias = tuple[Any, Any]  # first index of each window, and one past its last
@@ -375,32 +376,43 @@ def _sum_ranges(x: Array, y: Array, top: Array, bottom: Array, left: Array, righ
                 _sum_plane(x[n], y[n], column, top, bottom, left, right, first, last)
 
 
-def sum_ranges(x: Array, rows: Ranges, columns: Ranges) -> Array:
-    """y[oh, ow] = the sum of x over rows ``top[oh]:bottom[oh]``, columns ``left[ow]:right[ow]``.
+def sum_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Any = 1) -> Array:
+    """y[oh, ow] = the sum of x over rows ``top[oh]:bottom[oh]``, columns ``left[ow]:right[ow]``,
+    divided by ``divisor``, a number.
 
     x (..., H, W); y (..., OH, OW). First down the columns, then across: OH KH W + OH OW KW
     additions a plane instead of OH OW KH KW.
     """
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
-    if y.size:
-        planes = _planes(x)
-        if _whole(rows, columns, x.shape[-2:]):  # as one row: a sum without a buffer
-            planes = planes.reshape(planes.shape[0], 1, -1)
-            L = planes.shape[2]
-            rows, columns = kernel_ranges(1, 1, 1, 0, 1), kernel_ranges(L, L, 1, 0, 1)
-        _sum_ranges(planes, _planes(y), *(constant(r, x) for r in (*rows, *columns)))
-    return y
+    if not y.size:
+        return y
+    planes = _planes(x)
+    if _whole(rows, columns, x.shape[-2:]):  # as one row: a sum without a buffer
+        planes = planes.reshape(planes.shape[0], 1, -1)
+        L = planes.shape[2]
+        rows, columns = kernel_ranges(1, 1, 1, 0, 1), kernel_ranges(L, L, 1, 0, 1)
+    elif isinstance(x, np.ndarray) and x.dtype.kind == "f":
+        down, across = window_of(*rows, x.shape[-2]), window_of(*columns, x.shape[-1])
+        if down and across:
+            sum_windows(planes, _planes(y), *zip(down, across), x.dtype.type(divisor))
+            return y
+    _sum_ranges(planes, _planes(y), *(constant(r, x) for r in (*rows, *columns)))
+    return y if divisor == 1 else np.divide(y, divisor, out=y)
 
 
 def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Array:
     """:func:`sum_ranges` / divisor (OH, OW). Integers divide towards zero, float16 in float32."""
     if x.dtype == np.float16:
         return mean_ranges(x.astype(np.float32), rows, columns, divisor).astype(x.dtype)
-    y = sum_ranges(x, rows, columns)
     if x.dtype.kind != "f":
+        y = sum_ranges(x, rows, columns)
         divisor = constant(divisor, y)
         return np.sign(y) * np.sign(divisor) * (np.abs(y) // np.abs(divisor))
-    return np.divide(y, _plain_divisor(divisor, y), out=y)
+    divisor = _plain_divisor(divisor, x)
+    if divisor.ndim == 0:
+        return sum_ranges(x, rows, columns, divisor)
+    y = sum_ranges(x, rows, columns)
+    return np.divide(y, divisor, out=y)
 
 
 def mean_ranges_grad(gy: Array, rows: Ranges, columns: Ranges, divisor: Array, size: Pair) -> Array:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minitorch_cnn.kernels import geometry, pool, reference
+from minitorch_cnn.kernels import geometry, pool, reference, window_sums
 
 from ..strategies import LAYOUTS, make_array, with_layout
 from .common import BACKENDS, assert_same_bits_at_any_thread_count, using
@@ -106,6 +106,7 @@ def test_windows_by_ranges(backend: str, data: st.DataObject) -> None:
         y, indices = pool.max_ranges(x, rows, columns)
         total = pool.sum_ranges(x, rows, columns)
         mean = pool.mean_ranges(x, rows, columns, divisor)
+        third = pool.mean_ranges(x, rows, columns, np.array(3))
         gy = np.random.default_rng(0).standard_normal(y.shape).astype(x.dtype)
         gx = pool.mean_ranges_grad(gy, rows, columns, divisor, size)
     with np.errstate(all="ignore"):
@@ -115,9 +116,32 @@ def test_windows_by_ranges(backend: str, data: st.DataObject) -> None:
     np.testing.assert_array_equal(indices, expected_indices)
     np.testing.assert_allclose(total, expected_total, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(mean, expected_total / divisor, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(third, expected_total / 3, rtol=1e-5, atol=1e-5)
     expected_gx = reference.pool.mean_ranges_grad(gy, rows, columns, divisor, size)
     np.testing.assert_allclose(gx, expected_gx, rtol=1e-5, atol=1e-5)
     assert {total.dtype, mean.dtype, gx.dtype} == {x.dtype}
+
+
+@given(data=st.data())
+def test_ranges_that_are_a_kernels_windows_are_known_as_such(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 12))
+    first, last = data.draw(ranges(size))
+    window = window_sums.window_of(first, last, size) if len(first) else None
+    if window is not None:
+        K, S, P = window
+        assert 0 <= P < K
+        begin = np.arange(len(first)) * S - P
+        np.testing.assert_array_equal(first, np.maximum(begin, 0))
+        np.testing.assert_array_equal(last, np.minimum(begin + K, size))
+
+
+def test_common_windows_are_known_as_a_kernels() -> None:
+    assert window_sums.window_of(*pool.kernel_ranges(35, 3, 1, 1, 35), 35) == (3, 1, 1)
+    assert window_sums.window_of(*pool.kernel_ranges(56, 2, 2, 0, 28), 56) == (2, 2, 0)
+    back = pool.covering_ranges(pool.kernel_ranges(35, 3, 1, 1, 35), 35)
+    assert window_sums.window_of(*back, 35) == (3, 1, 1)
+    assert window_sums.window_of(*pool.adaptive_ranges(7, 3), 7) == (3, 2, 0)
+    assert window_sums.window_of(*pool.adaptive_ranges(7, 5), 7) is None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
