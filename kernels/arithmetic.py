@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import Array
-from .jit import kernel, prange
+from .jit import kernel, prange, short_vectors
 from .large import LARGE
 
 
@@ -21,6 +21,7 @@ def _add_numpy(a: Array, b: Array, y: Array) -> None:
 def add(a: Array, b: Array, y: Array) -> None:
     """y = a + b of flat arrays; y may be a."""
     for i in prange(y.size):
+        short_vectors()
         y[i] = a[i] + b[i]
 
 
@@ -32,4 +33,5 @@ def _mul_numpy(a: Array, b: Array, y: Array) -> None:
 def mul(a: Array, b: Array, y: Array) -> None:
     """y = a b of flat arrays."""
     for i in prange(y.size):
+        short_vectors()
         y[i] = a[i] * b[i]

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from .backend import Array, array_module, contiguous, empty
-from .jit import Kernel, kernel, prange
+from .jit import Kernel, kernel, prange, short_vectors
 from .scalar import ERFC_FIT, ONE_OVER_SQRT_2PI, SQRT_HALF
 from .scalar import erf as _erf
 from .scalar import exp as _exp
@@ -63,6 +63,7 @@ def relu(x: Array, y: Array) -> None:
     """y = max(x, 0); NaN stays NaN."""
     zero = x.dtype.type(0)
     for i in prange(x.size):
+        short_vectors()
         y[i] = max(x[i], zero)
 
 
@@ -76,6 +77,7 @@ def relu_grad(y: Array, gy: Array, gx: Array) -> None:
     """gx = gy where y > 0 (so x is not kept), else 0."""
     zero = y.dtype.type(0)
     for i in prange(y.size):
+        short_vectors()
         gx[i] = zero if y[i] <= zero else gy[i]
 
 
@@ -88,6 +90,7 @@ def leaky_relu(x: Array, y: Array, slope: float) -> None:
     """y = x for x > 0, else slope x."""
     zero = x.dtype.type(0)
     for i in prange(x.size):
+        short_vectors()
         y[i] = x[i] if x[i] > zero else x[i] * slope
 
 
@@ -100,6 +103,7 @@ def leaky_relu_grad(x: Array, gy: Array, gx: Array, slope: float) -> None:
     """gx = gy for x > 0, else slope gy."""
     zero = x.dtype.type(0)
     for i in prange(x.size):
+        short_vectors()
         gx[i] = gy[i] if x[i] > zero else gy[i] * slope
 
 
@@ -111,6 +115,7 @@ def _clip_numpy(x: Array, y: Array, low: float, high: float) -> None:
 def clip(x: Array, y: Array, low: float, high: float) -> None:
     """y = min(max(x, low), high); NaN stays NaN."""
     for i in prange(x.size):
+        short_vectors()
         y[i] = min(max(x[i], low), high)
 
 
@@ -123,6 +128,7 @@ def clip_grad(x: Array, gy: Array, gx: Array, low: float, high: float) -> None:
     """gx = gy where low < x < high, 0 from the bounds on."""
     zero = x.dtype.type(0)
     for i in prange(x.size):
+        short_vectors()
         gx[i] = gy[i] if x[i] > low and x[i] < high else zero
 
 
@@ -135,6 +141,7 @@ def hardsigmoid(x: Array, y: Array) -> None:
     """y = min(max(x + 3, 0), 6) / 6."""
     T = x.dtype.type
     for i in prange(x.size):
+        short_vectors()
         y[i] = min(max(x[i] + T(3), T(0)), T(6)) / T(6)
 
 
@@ -147,6 +154,7 @@ def hardsigmoid_grad(x: Array, gy: Array, gx: Array) -> None:
     """gx = gy / 6 where -3 < x < 3, else 0."""
     T = x.dtype.type
     for i in prange(x.size):
+        short_vectors()
         gx[i] = gy[i] / T(6) if x[i] > T(-3) and x[i] < T(3) else T(0)
 
 
@@ -159,6 +167,7 @@ def hardswish(x: Array, y: Array) -> None:
     """y = x hardsigmoid(x)."""
     T = x.dtype.type
     for i in prange(x.size):
+        short_vectors()
         y[i] = x[i] * min(max(x[i] + T(3), T(0)), T(6)) / T(6)
 
 
@@ -173,6 +182,7 @@ def hardswish_grad(x: Array, gy: Array, gx: Array) -> None:
     """gx = 0 for x <= -3, gy for x >= 3, (x / 3 + 1/2) gy between."""
     T = x.dtype.type
     for i in prange(x.size):
+        short_vectors()
         slope = x[i] / T(3) + T(0.5)
         slope = T(0) if x[i] <= T(-3) else (T(1) if x[i] >= T(3) else slope)
         gx[i] = gy[i] * slope
@@ -203,6 +213,7 @@ def sigmoid_grad(y: Array, gy: Array, gx: Array) -> None:
     """gx = gy y (1 - y)."""
     one = y.dtype.type(1)
     for i in prange(y.size):
+        short_vectors()
         gx[i] = gy[i] * (one - y[i]) * y[i]
 
 
@@ -226,6 +237,7 @@ def tanh_grad(y: Array, gy: Array, gx: Array) -> None:
     """gx = gy (1 - y^2)."""
     one = y.dtype.type(1)
     for i in prange(y.size):
+        short_vectors()
         gx[i] = gy[i] * (one - y[i] * y[i])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, empty
-from .jit import Kernel, inline, kernel, prange, uint
+from .jit import Kernel, inline, kernel, prange, short_vectors, uint
 
 RUN = 1024  # elements that are added in their own type
 
@@ -35,14 +35,6 @@ def _sum_of_squares(row: Array, m: Any) -> Any:
     for i in range(row.size):
         d = np.float64(row[i] - m)
         total += d * d
-    return total
-
-
-@inline
-def _sum_of_products(row: Array, m: Any, other: Array) -> Any:
-    total = np.float64(0)
-    for i in range(row.size):
-        total += np.float64(row[i] - m) * np.float64(other[i])
     return total
 
 
@@ -97,10 +89,13 @@ def _scale_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> No
 @kernel(numpy=_scale_numpy)
 def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     N, C, L = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
     for row in prange(N * C):
-        n, c = row // C, row % C
-        for i in range(L):
-            y[n, c, i] = (x[n, c, i] - m[c]) * scale[c] + shift[c]
+        short_vectors()
+        first, c = uint(row * L), row % C
+        middle, factor, new = m[c], scale[c], shift[c]
+        for i in range(uint(L)):
+            yf[first + i] = (xf[first + i] - middle) * factor + new
 
 
 def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
@@ -110,13 +105,19 @@ def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: A
 
 @kernel(numpy=_gradient_sums_numpy)
 def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
-    N, C, _ = x.shape
+    """The products are added in runs of x's dtype, these in float64; gy in float64 at once."""
+    N, C, L = x.shape
+    xf, gyf = x.reshape(x.size), gy.reshape(gy.size)
     for c in prange(C):
-        a = np.float64(0)
-        b = np.float64(0)
+        middle, a, b = m[c], np.float64(0), np.float64(0)
         for n in range(N):
-            a += _sum(gy[n, c])
-            b += _sum_of_products(x[n, c], m[c], gy[n, c])
+            for start in range(0, L, RUN):
+                first = uint((n * C + c) * L + start)
+                part = x.dtype.type(0)
+                for i in range(uint(min(RUN, L - start))):
+                    a += gyf[first + i]
+                    part += gyf[first + i] * (xf[first + i] - middle)
+                b += part
         total[c] = a
         product[c] = b
 
@@ -133,10 +134,13 @@ def _combine(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
     N, C, L = x.shape
+    xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
     for row in prange(N * C):
-        n, c = row // C, row % C
-        for i in range(L):
-            gx[n, c, i] = scale[c] * gy[n, c, i] + slope[c] * (x[n, c, i] - m[c]) + shift[c]
+        short_vectors()
+        first, c = uint(row * L), row % C
+        middle, a, b, rest = m[c], scale[c], slope[c], shift[c]
+        for i in range(uint(L)):
+            gxf[first + i] = a * gyf[first + i] + b * (xf[first + i] - middle) + rest
 
 
 def channel_sums(x: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, host_numbers
-from .jit import Kernel, inline, kernel, prange
+from .jit import Kernel, inline, kernel, prange, short_vectors
 
 MOST = 9  # numbers of a kernel
 
@@ -41,6 +41,7 @@ def sgd(w: Array, g: Array, numbers: Array) -> None:
     """w -= lr d, with d = sign g + decay w. Numbers: lr, decay, sign."""
     lr, decay, sign = numbers[0], numbers[1], numbers[2]
     for i in prange(w.size):
+        short_vectors()
         w[i] -= lr * _descend(w[i], g[i], sign, decay)
 
 
@@ -62,6 +63,7 @@ def sgd_momentum(w: Array, g: Array, b: Array, numbers: Array) -> None:
     lr, decay, sign = numbers[0], numbers[1], numbers[2]
     momentum, rest, ahead = numbers[3], numbers[4], numbers[5]
     for i in prange(w.size):
+        short_vectors()
         d = _descend(w[i], g[i], sign, decay)
         v = momentum * b[i] + rest * d
         b[i] = v
@@ -89,6 +91,7 @@ def adam(w: Array, g: Array, m: Array, v: Array, numbers: Array) -> None:
     lr, shrink, decay, sign = numbers[0], numbers[1], numbers[2], numbers[3]
     rest1, beta2, rest2, eps, root = numbers[4], numbers[5], numbers[6], numbers[7], numbers[8]
     for i in prange(w.size):
+        short_vectors()
         old = w[i] * shrink
         d = _descend(old, g[i], sign, decay)
         mean = m[i] + rest1 * (d - m[i])

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from minitorch_cnn.kernels import jit, microkernel
+
 from .common import BACKENDS, interpreted
 
 ROOT = Path(__file__).parents[2]
@@ -242,6 +244,25 @@ assert os.waitpid(child, 0)[1] == 0
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_may_run_kernels(here: Path) -> None:
     _run(here, CALL + FORK)
+
+
+def _sum_to(a: Any, y: Any) -> None:
+    for i in jit.prange(y.size):
+        y[i] = y[i] + a[i]
+
+
+def _sum_in_short_vectors(a: Any, y: Any) -> None:
+    for i in jit.prange(y.size):
+        jit.short_vectors()
+        y[i] = y[i] + a[i]
+
+
+@pytest.mark.skipif(microkernel.VECTOR_BYTES < 64, reason="all vectors are short here")
+def test_short_vectors() -> None:
+    for fn, longest in ((_sum_to, "zmm"), (_sum_in_short_vectors, "ymm")):
+        compiled = jit.numba.njit("(f4[::1], f4[::1])", parallel=True, **jit.OPTIONS)(fn)
+        (code,) = compiled.inspect_asm().values()
+        assert ("zmm" if "zmm" in code else "ymm" if "ymm" in code else "") == longest
 
 
 def test_setting_threads_does_not_hide_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
