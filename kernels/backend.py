@@ -72,7 +72,7 @@ def constant(x: Array, like: Array) -> Array:
     if isinstance(like, HOST) or not isinstance(x, HOST) or x.nbytes > REMEMBERED:
         return place(x, like)
     cupy = array_module(like)
-    there = _remembered(cupy, int(like.device.id), x.tobytes(), x.dtype.str, x.shape)
+    there = _remembered(cupy, int(like.device.id), x.tobytes(), x.dtype, x.shape)
     if recording := replay.recording():
         recording.kept.append(there)  # a graph uses it where it is, however long that is remembered
     return there
@@ -83,7 +83,7 @@ REMEMBERED = 1 << 12  # bytes: the ranges of pooling windows, a layer's padding,
 
 @functools.lru_cache(1024)
 def _remembered(
-    cupy: ModuleType, device: int, data: bytes, dtype: str, shape: tuple[int, ...]
+    cupy: ModuleType, device: int, data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> Array:
     refuse_copies()
     return cupy.asarray(np.frombuffer(data, dtype).reshape(shape))

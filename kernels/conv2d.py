@@ -21,6 +21,7 @@ from . import algorithms, autotune, conv2d_cuda
 from .algorithms import Problem
 from .backend import Array, contiguous, empty
 from .geometry import Pair, conv_size, pair
+from .half import is_floating, is_half
 from .im2col import col2im_numpy, windows
 
 ONE, ZERO = (1, 1), (0, 0)
@@ -34,23 +35,23 @@ def forward(
     weight[f, c, kh, kw] * x[n, g C/G + c, oh SH + kh DH - PH, ow SW + kw DW - PW], x = 0 outside.
 
     x (N, C, H, W), weight (F, C/G, KH, KW), bias (F), y (N, F, OH, OW): float32 or float64; float16
-    is computed in float32. Filter f belongs to group g = f // (F/G). ``algorithm``: one of
-    ``algorithms.NAMES`` that can do it. Cost: numel(y) C/G KH KW multiply-adds.
+    and bfloat16 are computed in float32. Filter f belongs to group g = f // (F/G). ``algorithm``:
+    one of ``algorithms.NAMES`` that can do it. Cost: numel(y) C/G KH KW multiply-adds.
     """
     if not isinstance(x, np.ndarray):
         return conv2d_cuda.forward(
             x, weight, stride, padding, dilation, groups, bias, algorithm
         )
-    if x.dtype == np.float16:
+    if is_half(x.dtype):
         bias = None if bias is None else bias.astype(np.float32)
         args = x.astype(np.float32), weight.astype(np.float32), stride, padding, dilation, groups
-        return forward(*args, bias, algorithm).astype(np.float16)
+        return forward(*args, bias, algorithm).astype(x.dtype)
     size = conv_size(x.shape, weight.shape, stride, padding, dilation)
     y = empty((len(x), len(weight), *size), x, op="conv2d")
     if y.size == 0 or weight.shape[1] == 0:
         y[...] = 0 if bias is None else bias[:, None, None]
         return y
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         return _integers(x, weight, size, stride, padding, dilation, bias)
     bias = np.zeros(len(weight), x.dtype) if bias is None else contiguous(bias)
     problem = Problem(
@@ -72,15 +73,15 @@ def grad_input(
         return conv2d_cuda.grad_input(
             gy, weight, x_shape, stride, padding, dilation, groups, algorithm
         )
-    if gy.dtype == np.float16:
+    if is_half(gy.dtype):
         wide = gy.astype(np.float32), weight.astype(np.float32)
         gx = grad_input(*wide, x_shape, stride, padding, dilation, groups, algorithm)
-        return gx.astype(np.float16)
+        return gx.astype(gy.dtype)
     gx = empty(x_shape, gy, op="grad_input of conv2d")
     if gx.size == 0 or gy.size == 0:
         gx[...] = 0
         return gx
-    if gy.dtype.kind != "f":
+    if not is_floating(gy.dtype):
         return _integers_back(gy, weight, gx, stride, padding, dilation)
     size = gy.shape[2:]
     problem = Problem(
@@ -100,10 +101,10 @@ def grad_weight(
         return conv2d_cuda.grad_weight(
             gy, x, weight_shape, stride, padding, dilation, groups, algorithm
         )
-    if x.dtype == np.float16:
+    if is_half(x.dtype):
         wide = gy.astype(np.float32), x.astype(np.float32)
         gw = grad_weight(*wide, weight_shape, stride, padding, dilation, groups, algorithm)
-        return gw.astype(np.float16)
+        return gw.astype(x.dtype)
     gw = empty(weight_shape, x)
     if gw.size == 0 or gy.size == 0:
         gw[...] = 0

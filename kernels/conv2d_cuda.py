@@ -2,8 +2,9 @@
 
 ``algorithms.GPU_TABLE`` chooses among the kernels of conv2d.cu, conv2d_wmma.cu (tensor cores),
 depthwise.cu and winograd.cu (``winograd_cuda``). There are no columns in memory and so no
-workspace, but for Winograd's, and for ``grad_weight``'s partial sums. float16 is stored as it is
-and its sums are float32. Integers, which nobody times, take the naive kernels.
+workspace, but for Winograd's, and for ``grad_weight``'s partial sums. float16 and bfloat16 are
+stored as they are, and their sums are float32. Integers, which nobody times, take the naive
+kernels.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from . import algorithms, cuda_source, winograd_cuda
 from .algorithms import Problem
 from .backend import Array, contiguous, empty
 from .geometry import Pair, conv_size
+from .half import is_floating
 from .launcher import cuda_kernel, has_tensor_cores, launch
 
 ONE, ZERO = (1, 1), (0, 0)
@@ -155,7 +157,7 @@ def _module(
     size: Pair, settings: tuple[Pair, Pair, Pair, int], algorithm: str,
 ) -> str:  # fmt: skip
     """Who computes it; "" of integers."""
-    if like.dtype.kind != "f":
+    if not is_floating(like.dtype):
         return ""
     problem = Problem(
         direction, x_shape, weight_shape, size, like.itemsize, *settings, True,

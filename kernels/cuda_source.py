@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from .half import BFLOAT16
+
 __all__ = ["Kernel", "LaunchRule", "Parameter", "find", "inlined", "kernels", "launch_shape"]
 
-SCALARS = {
+SCALARS: dict[str, Any] = {  # what np.dtype takes
     "float": "f4",
     "double": "f8",
     "bool": "?",
@@ -48,12 +50,11 @@ SCALARS = {
     "uint32_t": "u4",
     "int64_t": "i8",
     "uint64_t": "u8",
-    # NumPy has no bfloat16: its bits travel as integers.
     "Half": "f2",
-    "BFloat16": "u2",
+    "BFloat16": BFLOAT16,
 }
 REAL = {"Half": "float", "BFloat16": "float"}  # half.cuh's Real: the others are their own
-TYPES = {"E": ("float", "double", "Half"), "T": ("float", "double")}
+TYPES = {"E": ("float", "double", "Half", "BFloat16"), "T": ("float", "double")}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from .backend import Array, array_module, contiguous, empty
+from .half import is_half
 from .jit import Kernel, kernel, prange, short_vectors
 from .scalar import ERFC_FIT, ONE_OVER_SQRT_2PI, SQRT_HALF
 from .scalar import erf as _erf
@@ -36,14 +37,15 @@ GELU_CUBIC = 0.044715
 def apply(
     k: Kernel, *arrays: Array, settings: tuple[float, ...] = (), out: Array | None = None
 ) -> Array:
-    """``k(*arrays, y, *settings)`` with a new y; float16 is computed in float32.
+    """``k(*arrays, y, *settings)`` with a new y; float16 and bfloat16 are computed in
+    float32.
 
     y is ``out`` (one of the arrays, to be overwritten) if that is given and plain memory. Settings
     take the arrays' dtype, so that a float32 kernel has no float64 in it.
     """
     x = arrays[0]
     dtype = x.dtype
-    if dtype.itemsize == 2:
+    if is_half(dtype):
         return apply(k, *(a.astype(np.float32) for a in arrays), settings=settings).astype(dtype)
     if out is None or not getattr(out.flags, "writeable", True) or contiguous(out) is not out:
         out = empty(x.shape, x)

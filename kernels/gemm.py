@@ -21,6 +21,7 @@ import numpy as np
 
 from . import backend, gemm_cuda, replay
 from .backend import Array, array_module, contiguous, empty
+from .half import is_half
 from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS, masked, tile4, tile6
 
@@ -291,15 +292,15 @@ def pack_transposed(x: Array, out: Array, first: int, panel: Panel) -> None:
 def matmul(a: Array, b: Array) -> Array:
     """a @ b over the last two axes, the axes before them broadcast; both have at least two axes.
 
-    float32 and float64, in any memory order; float16 is computed in float32, integers by NumPy. The
-    bits do not depend on the number of threads (those of a multi-threaded BLAS do). On a GPU this
-    is cuBLAS, and of float16 gemm_wmma.cu where there are tensor cores; gemm.cu where that was
-    chosen, and in a captured graph, where CuPy refuses cuBLAS.
+    float32 and float64, in any memory order; float16 and bfloat16 are computed in float32, integers
+    by NumPy. The bits do not depend on the number of threads (those of a multi-threaded BLAS do).
+    On a GPU this is cuBLAS, and of float16 and bfloat16 gemm_wmma.cu where there are tensor cores;
+    gemm.cu where that was chosen, and in a captured graph, where CuPy refuses cuBLAS.
     """
-    if a.dtype == np.float16 and not isinstance(a, np.ndarray) and gemm_cuda.can(a, b):
-        return gemm_cuda.matmul(a, b)
-    if a.dtype == np.float16:
-        return matmul(a.astype(np.float32), b.astype(np.float32)).astype(np.float16)
+    if is_half(a.dtype):
+        if not isinstance(a, np.ndarray) and gemm_cuda.can(a, b):
+            return gemm_cuda.matmul(a, b)
+        return matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
     if not isinstance(a, np.ndarray):
         ours = a.dtype.kind == "f" and (replay.recording() or backend.own_matmul())
         return gemm_cuda.matmul(a, b) if ours else array_module(a).matmul(a, b)

@@ -17,6 +17,7 @@ import numpy as np
 from .backend import Array, contiguous, empty
 from .gemm import VECTOR, Panel, add, box, copy, fill, panel_box
 from .geometry import Pair
+from .half import is_half
 from .jit import inline, kernel, prange, uint
 
 FLOATS = (np.float32, np.float64)
@@ -221,9 +222,9 @@ def fold(
     dilation: Pair,
 ) -> Array:  # fmt: skip
     """The transpose of unfold: (N, C KH KW, OH OW) -> ``shape`` = (N, C, H, W)."""
-    if col.dtype == np.float16:
+    if is_half(col.dtype):
         wide = col.astype(np.float32)
-        return fold(wide, shape, kernel, size, stride, padding, dilation).astype(np.float16)
+        return fold(wide, shape, kernel, size, stride, padding, dilation).astype(col.dtype)
     x = empty(shape, col, op="fold")
     if x.size:
         col = contiguous(col).reshape(*col.shape[:2], *size)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, empty
+from .half import is_floating
 
 # Elements. A pass over this many takes about 30 microseconds, and so does waking a thread.
 LARGE = 1 << 17
@@ -67,7 +68,7 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
             return np.concatenate(xs, dim, out=y)
     else:  # CuPy's function copies many arrays' addresses to the GPU, which no graph can hold
         y, xs = empty(tuple(shape), x), [contiguous(x) for x in xs]
-        if x.dtype.kind != "f":
+        if not is_floating(x.dtype):
             _assign_parts(y, xs, dim)
             return y
     from .join import concat
@@ -120,9 +121,9 @@ def _large_alike(a: Any, b: Any) -> bool:
 
 
 def _plain(x: Any) -> bool:
-    """float32 or float64 in C-contiguous memory, on a GPU also float16."""
+    """float32 or float64 in C-contiguous memory, on a GPU also float16 and bfloat16."""
     if not isinstance(x, np.ndarray):
-        return hasattr(x, "dtype") and x.dtype.kind == "f" and bool(x.flags.c_contiguous)
+        return hasattr(x, "dtype") and is_floating(x.dtype) and bool(x.flags.c_contiguous)
     return (
         x.dtype.kind == "f"
         and x.dtype.itemsize >= 4

@@ -81,7 +81,8 @@ class Pool:
             except MemoryError:
                 self.forget(size)
                 raise
-        return np.asarray(Block(self, memory, shape, dtype))
+        made = np.asarray(Block(self, memory, shape, dtype))
+        return made if made.dtype == dtype else made.view(dtype)  # bfloat16's typestr: raw bytes
 
     def take_back(self, memory: Memory) -> None:
         """Keep the memory of an array that is gone, as far as there is room."""

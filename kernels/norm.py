@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, empty
+from .half import is_half
 from .jit import Kernel, inline, kernel, prange, short_vectors, uint
 
 RUN = 1024  # elements that are added in their own type
@@ -197,7 +198,7 @@ def combine(
 
 
 def _prepared(x: Array) -> Array:
-    return contiguous(x.astype(np.float32) if x.dtype == np.float16 else x)
+    return contiguous(x.astype(np.float32) if is_half(x.dtype) else x)
 
 
 def _run(k: Kernel, x: Array, *args: Array) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, host_numbers
+from .half import is_half
 from .jit import Kernel, inline, kernel, prange, short_vectors
 
 MOST = 9  # numbers of a kernel
@@ -138,7 +139,7 @@ def update(k: Kernel, arrays: Sequence[Array], numbers: Callable[[], Sequence[fl
     float16 is NumPy's work on the CPU; a GPU computes its steps in float32.
     """
     g = arrays[1]
-    on_cpu, half = isinstance(g, np.ndarray), g.dtype.itemsize == 2
+    on_cpu, half = isinstance(g, np.ndarray), is_half(g.dtype)
     T = np.dtype(np.float32) if half and not on_cpu else g.dtype
     given = host_numbers(lambda: np.array(numbers(), T), MOST, T, g)
     if on_cpu and half:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .backend import Array, constant, contiguous, empty
+from .half import is_half
 from .jit import inline, kernel, prange, uint
 from .window_sums import sum_windows, window_of
 
@@ -172,11 +173,11 @@ def max_pool2d(
     padding with all its taps (dilation on a tiny plane) gives -inf and index -1.
     Cost: numel(y) KH KW comparisons.
     """
-    if x.dtype == np.float16:
+    if is_half(x.dtype):
         y, indices = max_pool2d(
             x.astype(np.float32), kernel_size, stride, padding, dilation, output_size
         )
-        return y.astype(np.float16), indices
+        return y.astype(x.dtype), indices
     y = empty((*x.shape[:-2], *output_size), x)
     indices = empty(y.shape, x, np.int64)
     if y.size:
@@ -217,9 +218,9 @@ def max_pool2d_grad(
     could have taken it, and 20 to 30 times as fast. A GPU, where elements are threads', asks: of
     the windows of ranges ``rows`` and ``columns`` those that cover the element.
     """
-    if gy.dtype == np.float16:
+    if is_half(gy.dtype):
         wide = gy.astype(np.float32)
-        return max_pool2d_grad(wide, indices, shape, rows, columns).astype(np.float16)
+        return max_pool2d_grad(wide, indices, shape, rows, columns).astype(gy.dtype)
     gx = empty(shape, gy)
     if gx.size and not isinstance(gy, np.ndarray):
         _max_pool2d_grad_cuda(gy, indices, gx, rows, columns)
@@ -285,9 +286,9 @@ def _max_ranges(
 
 def max_ranges(x: Array, rows: Ranges, columns: Ranges) -> tuple[Array, Array]:
     """The largest element of each window given by ranges, and its index: see :func:`max_pool2d`."""
-    if x.dtype == np.float16:
+    if is_half(x.dtype):
         y, indices = max_ranges(x.astype(np.float32), rows, columns)
-        return y.astype(np.float16), indices
+        return y.astype(x.dtype), indices
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
     indices = empty(y.shape, x, np.int64)
     if y.size:
@@ -401,8 +402,8 @@ def sum_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Any = 1) -> Arr
 
 
 def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Array:
-    """:func:`sum_ranges` / divisor (OH, OW). Integers divide towards zero, float16 in float32."""
-    if x.dtype == np.float16:
+    """:func:`sum_ranges` / divisor (OH, OW). Integers divide towards zero, halves in float32."""
+    if is_half(x.dtype):
         return mean_ranges(x.astype(np.float32), rows, columns, divisor).astype(x.dtype)
     if x.dtype.kind != "f":
         y = sum_ranges(x, rows, columns)
@@ -417,8 +418,9 @@ def mean_ranges(x: Array, rows: Ranges, columns: Ranges, divisor: Array) -> Arra
 
 def mean_ranges_grad(gy: Array, rows: Ranges, columns: Ranges, divisor: Array, size: Pair) -> Array:
     """gx[h, w] = the sum of gy / divisor over the windows that cover (h, w); may be read-only."""
-    if gy.dtype == np.float16:
-        return mean_ranges_grad(gy.astype(np.float32), rows, columns, divisor, size).astype("f2")
+    if is_half(gy.dtype):
+        wide = gy.astype(np.float32)
+        return mean_ranges_grad(wide, rows, columns, divisor, size).astype(gy.dtype)
     shares = np.divide(gy, _plain_divisor(divisor, gy), out=empty(gy.shape, gy))
     if _whole(rows, columns, size):
         return np.broadcast_to(shares, (*gy.shape[:-2], *size))  # one window over everything

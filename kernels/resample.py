@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .backend import Array, constant, contiguous, empty
+from .half import is_half
 from .jit import kernel, prange
 
 Taps: TypeAlias = tuple[Any, Any, Any]  # low, high, part
@@ -104,8 +105,8 @@ def _bilinear_grad(
 
 def bilinear(x: Array, rows: Taps, columns: Taps) -> Array:
     """y[oh, ow] from the four cells around it; x (..., H, W), y (..., OH, OW)."""
-    if x.dtype == np.float16:
-        return bilinear(x.astype(np.float32), rows, columns).astype(np.float16)
+    if is_half(x.dtype):
+        return bilinear(x.astype(np.float32), rows, columns).astype(x.dtype)
     y = empty((*x.shape[:-2], rows[0].size, columns[0].size), x)
     if y.size:
         _bilinear(_planes(x), _planes(y), *_typed(rows, x), *_typed(columns, x))
@@ -114,8 +115,8 @@ def bilinear(x: Array, rows: Taps, columns: Taps) -> Array:
 
 def bilinear_grad(gy: Array, rows: Taps, columns: Taps, size: tuple[int, int]) -> Array:
     """gx[h, w]: what each output that used the cell sends back, by its share."""
-    if gy.dtype == np.float16:
-        return bilinear_grad(gy.astype(np.float32), rows, columns, size).astype(np.float16)
+    if is_half(gy.dtype):
+        return bilinear_grad(gy.astype(np.float32), rows, columns, size).astype(gy.dtype)
     gx = empty((*gy.shape[:-2], *size), gy)
     if gx.size:
         _bilinear_grad(_planes(gy), _planes(gx), *_typed(rows, gy), *_typed(columns, gy))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, contiguous, empty
+from .half import is_half
 from .jit import inline, kernel, prange, uint
 from .scalar import exp as _exp
 from .scalar import log as _log
@@ -250,7 +251,7 @@ def _along(dim: int, rows: Any, columns: Any, *arrays: Array) -> Array:
     """``rows(*(N, D) arrays, y)`` where ``dim`` is the innermost axis in memory, else
     ``columns(*(N, D, S) arrays, y)``."""
     x = arrays[0]
-    if x.dtype == np.float16:
+    if is_half(x.dtype):
         wide = (a.astype(np.float32) for a in arrays)
         return _along(dim, rows, columns, *wide).astype(x.dtype)
     y = empty(x.shape, x)

@@ -27,6 +27,7 @@ from . import (
 )
 from .device import device
 from .dtypes import (
+    bfloat16,
     double,
     dtype,
     finfo,
@@ -110,7 +111,7 @@ bool = dtypes.bool_
 __all__ = [
     "Generator", "Size", "Tensor", "__version__", "accelerator", "adaptive_avg_pool1d",
     "alpha_dropout", "amp", "autocast", "autograd", "avg_pool1d", "backends", "batch_norm",
-    "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d",
+    "bfloat16", "binary_cross_entropy_with_logits", "celu", "channel_shuffle", "conv1d", "conv2d",
     "conv_transpose1d", "conv_transpose2d", "cosine_similarity", "cuda", "datasets",
     "default_generator", "device", "double", "dropout", "dtype", "embedding", "enable_grad",
     "finfo", "float16", "float32", "float64", "fuse", "get_autocast_dtype", "get_default_dtype",
@@ -131,7 +132,7 @@ _NOT_OURS = {
     "fft": "Fourier transforms", "quantization": "quantisation", "ao": "quantisation",
     "distributed": "distributed training", "distributions": "probability distributions",
     "vmap": "vmap", "func": "function transforms", "fx": "graph capture",
-    "bfloat16": "bfloat16", "multiprocessing": "shared-memory processes",
+    "multiprocessing": "shared-memory processes",
     "hub": "model hubs", "export": "graph export", "_dynamo": "compiling a model",
 }  # fmt: skip
 

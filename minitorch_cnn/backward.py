@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .dtypes import is_floating
 from .grad_mode import mode, no_grad
 from .kernels import large
 from .kernels.backend import copy
@@ -245,7 +246,7 @@ def _checked(node: Node, target: Target, g: Array, ours: bool) -> Array:
             f"the gradient of {node.name!r} has shape {list(g.shape)} for an input of shape"
             f" {list(like.shape)}"
         )
-    if mode.anomaly and g.dtype.kind == "f" and np.isnan(g).any():
+    if mode.anomaly and is_floating(g.dtype) and np.isnan(g).any():
         raise RuntimeError(
             f"Function '{node.name}' returned nan values in its gradient (settings"
             f" {dict(node.settings)}, output {list(node.shape)}). It was called here:\n{node.trace}"
@@ -264,7 +265,7 @@ def _is_fresh(g: Array, gy: Array) -> bool:
 
     Gradients of :class:`autograd.Function` are lists of what its user returned.
     """
-    return gy.dtype.kind == "f" and is_writable(g) and memory_of(g) is not memory_of(gy)
+    return is_floating(gy.dtype) and is_writable(g) and memory_of(g) is not memory_of(gy)
 
 
 def _run_hooks(hooks: Mapping[int, Callable[[Tensor], Tensor | None]] | None, g: Array) -> Array:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+
+from .kernels.half import BFLOAT16, is_floating, is_half
+
+__all__ = [
+    "ALL", "BFLOAT16", "as_dtype", "as_numpy_dtype", "bfloat16", "bool_", "double", "dtype",
+    "finfo", "float", "float16", "float32", "float64", "from_numpy_dtype", "get_default_dtype",
+    "half", "iinfo", "int", "int8", "int16", "int32", "int64", "is_floating", "is_half", "long",
+    "set_default_dtype", "short", "uint8", "widest",
+]  # fmt: skip
 
 
 class dtype:
@@ -17,7 +27,7 @@ class dtype:
 
     @property
     def is_floating_point(self) -> bool:
-        return self.numpy.kind == "f"
+        return is_floating(self.numpy)
 
     @property
     def is_complex(self) -> bool:
@@ -25,7 +35,7 @@ class dtype:
 
     @property
     def is_signed(self) -> bool:
-        return self.numpy.kind in "fi"
+        return is_floating(self.numpy) or self.numpy.kind == "i"
 
     @property
     def itemsize(self) -> builtins.int:
@@ -39,6 +49,7 @@ class dtype:
 
 
 float16 = half = dtype("float16")
+bfloat16 = dtype("bfloat16")
 float32 = float = dtype("float32")
 float64 = double = dtype("float64")
 uint8 = dtype("uint8")
@@ -48,7 +59,7 @@ int32 = int = dtype("int32")
 int64 = long = dtype("int64")
 bool_ = dtype("bool")
 
-ALL = (float16, float32, float64, uint8, int8, int16, int32, int64, bool_)
+ALL = (float16, bfloat16, float32, float64, uint8, int8, int16, int32, int64, bool_)
 _BY_NUMPY = {d.numpy: d for d in ALL}
 _BY_PYTHON = {"float": float64, "int": int64, "bool": bool_}
 _default = float32
@@ -86,6 +97,13 @@ def as_numpy_dtype(value: Any) -> np.dtype[Any]:
     return as_dtype(value).numpy
 
 
+def widest(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that holds the numbers of both, as NumPy knows it but for its float16."""
+    if a != b and is_half(a) and is_half(b):
+        return float32.numpy  # one has more digits, the other more range
+    return np.promote_types(a, b)
+
+
 def get_default_dtype() -> dtype:
     """The dtype of Python floats, and of ``zeros``, ``randn``, ... unless told."""
     return _default
@@ -103,12 +121,12 @@ class finfo:
     """Limits of a floating dtype: eps, max, min, tiny, smallest_normal, resolution, bits."""
 
     def __init__(self, type: dtype | None = None) -> None:
-        info = np.finfo(as_numpy_dtype(type))
+        info: Any = ml_dtypes.finfo(as_numpy_dtype(type))  # type: ignore[no-untyped-call]
         self.dtype = as_dtype(type).name
         self.bits = info.bits
-        self.eps, self.max, self.min = info.eps.item(), info.max.item(), info.min.item()
-        self.tiny = self.smallest_normal = info.tiny.item()
-        self.resolution = info.resolution.item()
+        self.eps, self.max, self.min = map(builtins.float, (info.eps, info.max, info.min))
+        self.tiny = self.smallest_normal = builtins.float(info.tiny)
+        self.resolution = builtins.float(info.resolution)
 
 
 class iinfo:

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .dtypes import is_floating
+
 Observer: TypeAlias = Callable[[str, Mapping[str, Any], Sequence[Any], Any, float], None]
 
 
@@ -242,7 +244,7 @@ class _FirstNaN:
     def __call__(
         self, name: str, settings: Mapping[str, Any], inputs: Sequence[Any], y: Any, seconds: float
     ) -> None:
-        if self.warned or y.dtype.kind != "f" or not np.isnan(y).any():
+        if self.warned or not is_floating(y.dtype) or not np.isnan(y).any():
             return
         self.warned = True
         shapes = ", ".join(str(list(x.shape)) for x in inputs if hasattr(x, "shape"))

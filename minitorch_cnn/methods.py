@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import functions as f
+from .dtypes import is_floating
 from .tensor import Tensor
 
 _OPERANDS = (Tensor, int, float, np.ndarray, np.generic)
@@ -50,7 +51,7 @@ def _in_place_operator(fn: Callable[..., Tensor]) -> Callable[..., Any]:
 
 
 def _invert(self: Tensor) -> Tensor:
-    if self.array.dtype.kind == "f":
+    if is_floating(self.array.dtype):
         raise TypeError(
             "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
         )

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from .dtypes import get_default_dtype
+from .dtypes import get_default_dtype, is_floating
 from .tensor import Array, Tensor
 
 __all__ = ["get_printoptions", "set_printoptions"]
@@ -72,7 +72,7 @@ class _Format:
     def __init__(self, values: Array) -> None:
         self.show: Callable[[Any], str] = str
         counted = values.reshape(-1)
-        if values.dtype.kind == "f":
+        if is_floating(values.dtype):
             counted = counted[np.isfinite(counted) & (counted != 0)].astype(np.float64)
             self.show = _float_format(counted)
         self.width = max((len(self.show(v)) for v in counted.tolist()), default=1)

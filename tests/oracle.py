@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 
@@ -16,8 +17,11 @@ from minitorch_cnn.tensor import Tensor
 def pair(array: Any, requires_grad: bool = False) -> tuple[Tensor, torch.Tensor]:
     """One array as a tensor of ours and one of PyTorch's, in memory of their own."""
     array = np.asarray(array)
-    theirs = torch.from_numpy(array.copy()).requires_grad_(requires_grad)
-    return Tensor._wrap(array.copy(), requires_grad), theirs
+    if array.dtype == ml_dtypes.bfloat16:
+        theirs = torch.from_numpy(array.astype(np.float32)).bfloat16()
+    else:
+        theirs = torch.from_numpy(array.copy())
+    return Tensor._wrap(array.copy(), requires_grad), theirs.requires_grad_(requires_grad)
 
 
 def outcome(call: Callable[[], Any]) -> Any:
@@ -49,9 +53,10 @@ def assert_same(ours: Any, theirs: Any, context: str = "", **tolerance: float) -
         assert tuple(ours.shape) == tuple(theirs.shape), (
             f"{context}: ours {ours.shape}, PyTorch's {theirs.shape}"
         )
-        a, b = ours.array, theirs.detach().numpy()
+        narrow = theirs.dtype == torch.bfloat16
+        a, b = ours.array, (theirs.float() if narrow else theirs).detach().numpy()
         if not tolerance:
-            tolerance = TOLERANCE[b.dtype.name]
+            tolerance = TOLERANCE[a.dtype.name]
         if b.dtype.kind == "f":
             a, b = a.astype(np.float64), b.astype(np.float64)
         np.testing.assert_allclose(a, b, **tolerance, err_msg=context)
@@ -64,6 +69,7 @@ TOLERANCE: dict[str, dict[str, float]] = {
     "float64": {"rtol": 1e-12, "atol": 1e-12},
     "float32": {"rtol": 2e-6, "atol": 1e-6},
     "float16": {"rtol": 2e-3, "atol": 1e-6},
+    "bfloat16": {"rtol": 2**-7, "atol": 1e-6},  # the last of 8 bits, as PyTorch may round twice
 } | {name: {} for name in ("bool", "uint8", "int8", "int16", "int32", "int64")}
 
 

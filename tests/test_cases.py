@@ -6,10 +6,11 @@ import importlib
 import pkgutil
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minitorch_cnn
@@ -103,6 +104,61 @@ def test_equals_pytorch(case: Case, dtype: Any, data: st.DataObject) -> None:
         np.testing.assert_allclose(
             host(x.grad.array), expected_x.grad.numpy(), **tolerance, err_msg="gradient"
         )
+
+
+# Rows that call several ops, each of which rounds, or that round a setting (the classes' weights).
+COMPOSED = (
+    "acosh", "addcdiv", "addcmul", "binary_cross_entropy", "binary_cross_entropy certain",
+    "binary_cross_entropy_with_logits", "cross_entropy", "cross_entropy probabilities", "kl_div",
+    "kl_div of logs", "nll_loss", "take_along_dim",
+)  # fmt: skip
+
+
+def _rounded(x: np.ndarray) -> np.ndarray:
+    return x.astype(ml_dtypes.bfloat16) if _floating(x) else x
+
+
+def _widened(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) if x.dtype == ml_dtypes.bfloat16 else x
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_bfloat16_is_float32_rounded_once(case: Case, data: st.DataObject) -> None:
+    """What PyTorch computes of the same numbers in float32, rounded to 8 bits: 2**-8 of it."""
+    call = data.draw(case.calls)
+    arrays = [_rounded(x) for x in call.arrays]
+    inputs = [
+        Tensor._wrap(place(x), x.dtype == ml_dtypes.bfloat16 and case.differentiable)
+        for x in arrays
+    ]
+    result = case.ours(*inputs, **call.settings)
+    wide = [_widened(x) for x in arrays]
+    expected_inputs, expected = _run_torch(case, wide, call.settings)
+    several = case.name in COMPOSED
+    rtol, atol = case.rtol32 + 2 ** -(6 if several else 8), case.atol32
+
+    def compare(ours: Any, theirs: np.ndarray) -> None:
+        scale = np.abs(theirs).max(initial=0) if several else 0
+        np.testing.assert_allclose(_widened(host(ours)), theirs, rtol, atol + 2**-7 * scale)
+
+    for y, want in zip(_all(result), _all(expected), strict=True):
+        narrow = want.dtype == torch.float32 and case.name != "cast"
+        dtype = torch.bfloat16 if narrow else want.dtype
+        assert (tuple(y.shape), str(y.dtype)) == (tuple(want.shape), str(dtype))
+        compare(y.array, want.detach().numpy())
+
+    if not case.differentiable or not _first(expected).requires_grad:
+        return
+    y, want = _first(result), _first(expected)
+    gy = np.random.default_rng(0).standard_normal(want.shape).astype(y.array.dtype)
+    y.backward(Tensor._wrap(place(np.asarray(gy))))
+    want.backward(torch.from_numpy(np.asarray(gy).astype(np.float32)))
+    for x, expected_x in zip(inputs, expected_inputs, strict=True):
+        if expected_x.grad is not None:
+            assert x.grad.dtype == x.dtype
+            compare(x.grad.array, expected_x.grad.numpy())
 
 
 @pytest.mark.parametrize(

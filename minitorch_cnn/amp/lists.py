@@ -8,16 +8,19 @@ Source: PyTorch documentation, Automatic Mixed Precision package, autocast op re
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..dtypes import BFLOAT16, is_floating, widest
 from ..grad_mode import mode, no_autocast
 from ..ops import basic
 from ..tensor import Tensor
 
-FLOAT16, FLOAT32 = np.dtype(np.float16), np.dtype(np.float32)
+FLOAT32 = np.dtype(np.float32)
+CAST = (np.dtype(np.float16), BFLOAT16, FLOAT32)
 
 LOW = frozenset({
     "conv1d", "conv2d", "conv_transpose2d", "einsum", "linear", "matmul", "prelu",
@@ -54,7 +57,7 @@ def cast_inputs(
 
 
 def _cast(x: Any, to: np.dtype[Any]) -> Any:
-    if not isinstance(x, Tensor) or x.array.dtype not in (FLOAT16, FLOAT32) or x.array.dtype == to:
+    if not isinstance(x, Tensor) or x.array.dtype not in CAST or x.array.dtype == to:
         return x
     with no_autocast():
         return basic.cast(x, dtype=to)
@@ -66,7 +69,7 @@ def is_active(x: Tensor) -> bool:
 
 
 def in_float32(*values: Any) -> tuple[Any, ...]:
-    """These, with float16 tensors cast to float32 where autocast is on: what losses begin with."""
+    """These, tensors of 2 bytes cast to float32 where autocast is on: what losses begin with."""
     if not mode.autocast:
         return values
     return tuple(
@@ -77,11 +80,11 @@ def in_float32(*values: Any) -> tuple[Any, ...]:
 def in_widest(*values: Any) -> tuple[Any, ...]:
     """These, in the widest floating dtype among them where autocast is on."""
     tensors = [x for x in values if isinstance(x, Tensor)]
-    if not mode.autocast or not all(x.array.dtype.kind == "f" and is_active(x) for x in tensors):
+    if not mode.autocast or not all(is_floating(x.array.dtype) and is_active(x) for x in tensors):
         return values
-    widest = np.result_type(*(x.array.dtype for x in tensors))
+    wide = functools.reduce(widest, (x.array.dtype for x in tensors))
     with no_autocast():
         return tuple(
-            basic.cast(x, dtype=widest) if isinstance(x, Tensor) and x.array.dtype != widest else x
+            basic.cast(x, dtype=wide) if isinstance(x, Tensor) and x.array.dtype != wide else x
             for x in values
         )

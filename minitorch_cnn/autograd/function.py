@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import modified
+from ..dtypes import is_floating
 from ..grad_mode import mode, no_grad
 from ..ops.basic import sum_to
 from ..tensor import Array, Node, Tensor, as_array, check_history
@@ -144,7 +145,7 @@ class Function:
         finished: list[Any] = []
         for i, y in enumerate(outputs):
             if isinstance(y, Tensor):
-                differentiable = id(y) not in ctx._no_gradient and y.array.dtype.kind == "f"
+                differentiable = id(y) not in ctx._no_gradient and is_floating(y.array.dtype)
                 y = _output(cls.__name__, y, inputs, ctx._dirty, recorded)
                 if recorded and differentiable:
                     place = functools.partial(_place, i, len(outputs))

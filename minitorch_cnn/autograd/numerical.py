@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import run_backward
+from ..dtypes import is_floating
 from ..tensor import Array, Tensor
 
 
@@ -89,7 +90,7 @@ def _check_precision(what: str, x: Tensor) -> None:
 def _outputs(func: Callable[..., Any], args: Sequence[Any]) -> list[Tensor]:
     result = func(*args)
     several = result if isinstance(result, tuple | list) else (result,)
-    floating = [y for y in several if isinstance(y, Tensor) and y.array.dtype.kind == "f"]
+    floating = [y for y in several if isinstance(y, Tensor) and is_floating(y.array.dtype)]
     if not floating:
         raise ValueError("gradcheck: func returned no floating-point Tensor")
     for j, y in enumerate(floating):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from .. import dtypes
 from ..device import device as Device
+from ..dtypes import is_floating
 from ..kernels.backend import check_memory
 from ..tensor import Array, Tensor
 
@@ -102,8 +104,8 @@ def numpy_dtype(name: str, value: Any, default: np.dtype[Any] | None = None) -> 
 
 def promote(*numpy_dtypes: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of tensors joined: the widest of the highest kind (bool < integer < float)."""
-    floats = [d for d in numpy_dtypes if d.kind == "f"]
-    return np.result_type(*(floats or numpy_dtypes))
+    floats = [d for d in numpy_dtypes if is_floating(d)]
+    return functools.reduce(dtypes.widest, floats or numpy_dtypes)
 
 
 def check_number(value: Any, dtype: np.dtype[Any]) -> None:
@@ -115,14 +117,19 @@ def check_number(value: Any, dtype: np.dtype[Any]) -> None:
         raise OverflowError(f"int too big to convert: {value}")
     if dtype.kind == "b":
         return
-    if dtype.kind == "f":
-        fits = not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
+    if is_floating(dtype):
+        fits = not math.isfinite(value) or abs(value) <= _largest(dtype)
     else:
         info = np.iinfo(dtype)
         low = info.min if dtype.kind == "i" else -info.max
         fits = math.isfinite(value) and low <= math.trunc(value) <= info.max
     if not fits:
         raise RuntimeError(f"value cannot be converted to type {dtype} without overflow: {value}")
+
+
+@functools.cache
+def _largest(dtype: np.dtype[Any]) -> float:
+    return dtypes.finfo(dtypes.as_dtype(dtype)).max
 
 
 def number_array(value: Any, dtype: np.dtype[Any]) -> Array:

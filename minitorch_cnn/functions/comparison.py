@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import is_floating
 from ..kernels.backend import constant
 from ..ops import compare
 from ..tensor import Tensor
@@ -131,7 +132,7 @@ def bitwise_xor(input: Any, other: Any) -> Tensor:
 
 def bitwise_not(input: Tensor) -> Tensor:
     """The bits inverted; of bools, not."""
-    if check_tensor("bitwise_not", input).array.dtype.kind == "f":
+    if is_floating(check_tensor("bitwise_not", input).array.dtype):
         raise not_implemented("bitwise_not", input)
     return compare.bitwise_not(input)
 

@@ -123,8 +123,9 @@ def get_device(self: Tensor) -> int:
 
 
 _DTYPE_METHODS = {
-    "float": "float32", "double": "float64", "half": "float16", "long": "int64", "int": "int32",
-    "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool",
+    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16",
+    "long": "int64", "int": "int32", "short": "int16", "char": "int8", "byte": "uint8",
+    "bool": "bool",
 }  # fmt: skip
 
 ONLY_METHODS: dict[str, Any] = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import get_default_dtype
+from ..dtypes import get_default_dtype, is_floating
 from ..kernels.backend import check_memory
 from ..tensor import Array, Tensor, on_device_of
 from . import arguments
@@ -197,7 +197,7 @@ def arange(
     if wanted.kind == "b":
         raise NotImplementedError("arange is not implemented for bool")
     _check_range(*given)
-    if wanted.kind != "f":
+    if not is_floating(wanted):
         for value in given:
             check_number(value, _INT64)
     if wanted == _INT64:  # numbers are truncated before they are counted
@@ -209,7 +209,7 @@ def arange(
     start, end, step = given
     n = -((start - end) // step) if integers else math.ceil((end - start) / step)
     check_memory((n,), wanted, "arange")
-    if wanted.kind == "f":
+    if is_floating(wanted):
         y = start + np.arange(n, dtype=np.float64) * step
     else:
         y = math.trunc(start) + np.arange(n, dtype=np.int64) * math.trunc(step)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import is_floating
 from ..kernels.backend import array_module, constant
 from ..ops import indexing as ops
 from ..tensor import Array, Tensor
@@ -218,7 +219,7 @@ def _as_item(item: Any) -> Any:
 
 def _truncated(array: Array) -> Array:
     """Lists and NumPy arrays of floats are integers to PyTorch, which refuses float tensors."""
-    return array.astype(np.int64) if array.dtype.kind == "f" else array
+    return array.astype(np.int64) if is_floating(array.dtype) else array
 
 
 def _is_integer(item: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import is_floating
 from ..size import Size
 from ..tensor import Array, Tensor, memory_of
 from .arguments import channels_last, check_tensor, move, wrap_dim
@@ -37,7 +38,7 @@ def is_tensor(obj: Any) -> bool:
 
 
 def is_floating_point(input: Tensor) -> bool:
-    """Whether the dtype is float16, float32 or float64."""
+    """Whether the dtype is float16, bfloat16, float32 or float64."""
     return input.dtype.is_floating_point
 
 
@@ -142,7 +143,7 @@ def to_int(self: Tensor) -> int:
 
 def to_index(self: Tensor) -> int:
     """An integer tensor with one element used as an index or in ``range``."""
-    if self.array.size != 1 or self.array.dtype.kind == "f":
+    if self.array.size != 1 or is_floating(self.array.dtype):
         raise TypeError("only integer tensors of a single element can be converted to an index")
     return int(self.array.item())
 
@@ -203,7 +204,11 @@ def reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
 
 
 def numpy(self: Tensor, *, force: bool = False) -> Any:
-    """The numbers as an array on the same memory; ``force=True`` detaches and copies if needed."""
+    """The numbers as an array on the same memory; ``force=True`` detaches and copies if needed.
+
+    bfloat16, of which PyTorch makes no array, is ``ml_dtypes.bfloat16`` there: code written for
+    PyTorch, ``x.float().numpy()``, does the same here.
+    """
     if force:
         return move(self.array, "cpu").view()
     if self.requires_grad:

@@ -16,8 +16,8 @@ from .conversion import convert
 from .fromdata import array_from_data
 
 __all__ = [
-    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor",
-    "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type", "typename",
+    "BFloat16Tensor", "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor",
+    "HalfTensor", "IntTensor", "LongTensor", "ShortTensor", "set_default_tensor_type", "typename",
 ]  # fmt: skip
 
 METHODS: tuple[str, ...] = ()
@@ -70,6 +70,7 @@ class TensorType:
 FloatTensor = TensorType("FloatTensor", "float32")
 DoubleTensor = TensorType("DoubleTensor", "float64")
 HalfTensor = TensorType("HalfTensor", "float16")
+BFloat16Tensor = TensorType("BFloat16Tensor", "bfloat16")
 LongTensor = TensorType("LongTensor", "int64")
 IntTensor = TensorType("IntTensor", "int32")
 ShortTensor = TensorType("ShortTensor", "int16")
@@ -78,8 +79,8 @@ ByteTensor = TensorType("ByteTensor", "uint8")
 BoolTensor = TensorType("BoolTensor", "bool")
 
 _TYPES = (
-    FloatTensor, DoubleTensor, HalfTensor, LongTensor, IntTensor, ShortTensor, CharTensor,
-    ByteTensor, BoolTensor,
+    FloatTensor, DoubleTensor, HalfTensor, BFloat16Tensor, LongTensor, IntTensor, ShortTensor,
+    CharTensor, ByteTensor, BoolTensor,
 )  # fmt: skip
 
 

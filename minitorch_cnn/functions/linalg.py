@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..amp.lists import in_widest, is_active
+from ..dtypes import is_floating
 from ..grad_mode import no_autocast
 from ..ops import basic, linalg
 from ..tensor import Tensor
@@ -149,7 +150,7 @@ def _weighted(name: str, input: Any, y: Tensor, beta: Any, alpha: Any) -> Tensor
             f"{name}: input and matrices must have the same dtype, but got"
             f" {dtype_name(x.array.dtype)} and {dtype_name(y.array.dtype)}"
         )
-    if y.array.dtype.kind != "f" and (isinstance(beta, float) or isinstance(alpha, float)):
+    if not is_floating(y.array.dtype) and (isinstance(beta, float) or isinstance(alpha, float)):
         raise RuntimeError(
             f"{name}: For integral input tensors, beta and alpha must not be floating point numbers"
         )

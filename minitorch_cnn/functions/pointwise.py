@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import get_default_dtype
+from ..dtypes import get_default_dtype, is_floating
 from ..ops import basic
 from ..tensor import Tensor
 from .arguments import check_tensor
@@ -64,7 +64,7 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
     input, other = operand(name, input, 1), operand(name, other)
-    if isinstance(alpha, float) and common_dtype(input, other).kind != "f":
+    if isinstance(alpha, float) and not is_floating(common_dtype(input, other)):
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number"
             f" ({name} with alpha={alpha})"
@@ -116,10 +116,10 @@ def fmod(input: Any, other: Any) -> Tensor:
 def _floats(name: str, a: Any, b: Any) -> tuple[Any, Any]:
     """Both operands, the integer tensors of an all-integer pair in the default dtype."""
     for x in (a, b):
-        if type(x) is float or (isinstance(x, Tensor) and x.array.dtype.kind == "f"):
+        if type(x) is float or (isinstance(x, Tensor) and is_floating(x.array.dtype)):
             return a, b
     a, b = operand(name, a, 1), operand(name, b)
-    if common_dtype(a, b).kind == "f":
+    if is_floating(common_dtype(a, b)):
         return a, b
     d = get_default_dtype().numpy
     return to_dtype(a, d), to_dtype(b, d)
@@ -127,10 +127,10 @@ def _floats(name: str, a: Any, b: Any) -> tuple[Any, Any]:
 
 def _check_divisor(name: str, a: Any, b: Any) -> None:
     a, b = operand(name, a, 1), operand(name, b)
-    kind = common_dtype(a, b).kind
-    if kind == "b":
+    d = common_dtype(a, b)
+    if d.kind == "b":
         raise not_implemented(name, a if isinstance(a, Tensor) else b)
-    if kind != "f" and not np.all(b.array if isinstance(b, Tensor) else b):
+    if not is_floating(d) and not np.all(b.array if isinstance(b, Tensor) else b):
         raise RuntimeError(f"ZeroDivisionError: {name} of integers by 0")
 
 
@@ -139,12 +139,12 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if is_plain_float(input, exponent):
         return basic.pow(input, exponent)
     a, b = operand("pow", input, 1), operand("pow", exponent)
-    kind = common_dtype(a, b).kind
-    if kind == "b":
+    d = common_dtype(a, b)
+    if d.kind == "b":
         if isinstance(b, Tensor):
             raise not_implemented("pow", b)
         return to_dtype(pow(a, int(b)), BOOL)
-    if kind != "f":
+    if not is_floating(d):
         if isinstance(b, Tensor):
             return _integer_pow(a, b)
         if b < 0:
@@ -222,7 +222,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(input^2 + other^2) without overflow in between."""
     a, b = _two_tensors("hypot", input, other)
-    if common_dtype(a, b).kind != "f":
+    if not is_floating(common_dtype(a, b)):
         raise not_implemented("hypot", a)
     return elementwise(basic.hypot, a, b)
 
@@ -258,7 +258,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight (end - input). All of one floating dtype; the weight may be a number."""
     start, end = check_tensor("lerp", input), check_tensor("lerp", end, "end")
-    if start.array.dtype.kind != "f":
+    if not is_floating(start.array.dtype):
         raise not_implemented("lerp", start)
     for name, x in (("end", end), ("weight", weight)):
         if isinstance(x, Tensor) and x.dtype != start.dtype:
@@ -281,7 +281,7 @@ def addcmul(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> T
 def addcdiv(input: Tensor, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """input + value tensor1 / tensor2. RuntimeError for two integer tensors."""
     a, b = _two_tensors("addcdiv", tensor1, tensor2)
-    if common_dtype(a, b).kind != "f":
+    if not is_floating(common_dtype(a, b)):
         raise RuntimeError("addcdiv of integers: make a tensor a float, or use torch.div yourself")
     quotient = div(a, b)
     return add(input, quotient if value == 1 else mul(quotient, value))

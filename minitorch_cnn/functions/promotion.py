@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..amp.lists import dtype_of
-from ..dtypes import as_numpy_dtype, dtype, from_numpy_dtype, get_default_dtype
+from ..dtypes import as_numpy_dtype, dtype, from_numpy_dtype, get_default_dtype, is_floating, widest
 from ..grad_mode import mode
 from ..ops import basic
 from ..tensor import Tensor
@@ -29,11 +29,12 @@ INPLACE: tuple[str, ...] = ()
 BOOL, INT64, FLOAT16, FLOAT32, FLOAT64 = map(
     np.dtype, ("bool", "int64", "float16", "float32", "float64")
 )
-_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2}
+_CATEGORY = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2}  # "V": bfloat16
 _LIMIT = 2**63
 _LONG_NAMES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int",
-    "int64": "Long", "float16": "Half", "float32": "Float", "float64": "Double",
+    "int64": "Long", "float16": "Half", "bfloat16": "BFloat16", "float32": "Float",
+    "float64": "Double",
 }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def _widen(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype that holds both, except that integers never widen a float: f16 + i64 is f16."""
     if _CATEGORY[a.kind] != _CATEGORY[b.kind]:
         return a if _CATEGORY[a.kind] > _CATEGORY[b.kind] else b
-    return np.promote_types(a, b)
+    return widest(a, b)
 
 
 def _stronger(high: np.dtype[Any] | None, low: np.dtype[Any] | None) -> np.dtype[Any] | None:
@@ -139,7 +140,7 @@ def floating(name: str, x: Any) -> Tensor:
     """``x``, with integers and bools cast to the default dtype."""
     if not isinstance(x, Tensor):
         check_tensor(name, x)
-    if x.array.dtype.kind == "f":
+    if is_floating(x.array.dtype):
         return x
     return basic.cast(x, dtype=get_default_dtype().numpy)
 

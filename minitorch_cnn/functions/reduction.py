@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import as_numpy_dtype
+from ..dtypes import as_numpy_dtype, is_floating
 from ..ops import compare, reduce
 from ..tensor import Tensor
 from . import pointwise
@@ -57,7 +57,7 @@ def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = 
 def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum of the elements that are not NaN."""
     x, settings = _setup("nansum", input, dim, keepdim, dtype)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         return sum(x, dim, keepdim, dtype=dtype)
     return reduce.nansum(x, **settings)
 
@@ -66,7 +66,7 @@ def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any
 def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean; NaN of no elements. RuntimeError for integers, unless ``dtype`` is given."""
     x, settings = _setup("mean", input, dim, keepdim, dtype)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or"
             f" complex dtype. Got: {dtype_name(x.array.dtype)} (write x.float().mean())"
@@ -78,7 +78,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
 def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean of the elements that are not NaN."""
     x, settings = _setup("nanmean", input, dim, keepdim, dtype)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise RuntimeError(
             "nanmean(): expected input to have floating point or complex dtype but got"
             f" {dtype_name(x.array.dtype)}"
@@ -109,7 +109,7 @@ def _spread(
     if unbiased is not None and correction is not None:
         raise TypeError(f"{name}() takes unbiased or correction, not both")
     x, settings = _setup(name, input, dim, keepdim)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise RuntimeError(
             f"{name}(): std and var only support floating point and complex dtypes, got {x.dtype}"
         )
@@ -277,7 +277,7 @@ def vector_norm(
 ) -> Tensor:
     """The norm of the elements over dims as one vector; its gradient at 0 is 0."""
     x, settings = _setup("linalg.vector_norm", x, dim, keepdim, dtype)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise RuntimeError(
             "linalg.vector_norm: Expected a floating point or complex tensor as input. Got"
             f" {dtype_name(x.array.dtype)}"
@@ -341,7 +341,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """Counts in ``bins`` equal parts of [min, max] (of the data's range if the two are equal)."""
     x = check_tensor("histc", input)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise not_implemented("histogram", x)
     if bins <= 0:
         raise RuntimeError(f"bins must be > 0, got {bins}")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..dtypes import BFLOAT16, as_dtype, finfo, is_floating, is_half
 from ..kernels.backend import check_memory, host
 from ..tensor import Array, Tensor
 from .arguments import (
@@ -35,7 +36,10 @@ METHODS = (
 )  # fmt: skip
 INPLACE: tuple[str, ...] = ()
 
-_MANTISSA = {2: 11, 4: 24, 8: 53}  # bits of a float of so many bytes: integers up to 2**bits exist
+# Bits of a float: integers up to 2**bits exist.
+_MANTISSA = {
+    np.dtype(np.float16): 11, BFLOAT16: 8, np.dtype(np.float32): 24, np.dtype(np.float64): 53,
+}  # fmt: skip
 
 
 def _draw(generator: random.Generator | None) -> np.random.Generator:
@@ -44,19 +48,20 @@ def _draw(generator: random.Generator | None) -> np.random.Generator:
 
 def _unit(shape: tuple[int, ...], dtype: np.dtype[Any], source: np.random.Generator) -> Array:
     """Uniform on [0, 1): multiples of 2**-bits, so that rounding never reaches 1."""
-    if dtype.itemsize == 2:
-        return (source.integers(0, 2**11, shape) * 2.0**-11).astype(dtype)
+    if is_half(dtype):
+        bits = _MANTISSA[dtype]
+        return (source.integers(0, 2**bits, shape) * 2.0**-bits).astype(dtype)
     return source.random(shape, dtype)
 
 
 def _gaussian(shape: tuple[int, ...], dtype: np.dtype[Any], source: np.random.Generator) -> Array:
-    if dtype.itemsize == 2:
+    if is_half(dtype):
         return source.standard_normal(shape, np.float32).astype(dtype)
     return source.standard_normal(shape, dtype)
 
 
 def _need_float(name: str, dtype: np.dtype[Any]) -> None:
-    if dtype.kind != "f":
+    if not is_floating(dtype):
         raise NotImplementedError(f"{name} is not implemented for {dtype}: it needs a float dtype")
 
 
@@ -126,7 +131,7 @@ def randperm(
     """A random order of 0, ..., n - 1."""
     count, wanted = as_int("randperm", "n", n), numpy_dtype("randperm", dtype, np.dtype(np.int64))
     (count,) = as_size("randperm", (count,))
-    largest = 2 ** _MANTISSA[wanted.itemsize] if wanted.kind == "f" else np.iinfo(wanted).max
+    largest = 2 ** _MANTISSA[wanted] if is_floating(wanted) else np.iinfo(wanted).max
     if count - 1 > largest:
         raise RuntimeError(f"randperm: {count - 1} does not fit in {wanted}")
     check_memory((count,), wanted, "randperm")
@@ -193,7 +198,7 @@ def multinomial(
     x = host(check_tensor("multinomial", input).array)
     if x.ndim not in (1, 2):
         raise RuntimeError(f"multinomial: input must have 1 or 2 dims, got shape {list(x.shape)}")
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         raise RuntimeError(f"multinomial only supports floating-point input, got {input.dtype}")
     n = as_int("multinomial", "num_samples", num_samples)
     if n <= 0:
@@ -273,7 +278,7 @@ def exponential_(
 ) -> Tensor:
     """Fill with exponential numbers of mean 1 / lambd."""
     dtype = self.array.dtype
-    if dtype.kind != "f":
+    if not is_floating(dtype):
         raise RuntimeError(f"exponential_ needs a floating point dtype, not {self.dtype}")
     if not lambd > 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
@@ -281,7 +286,7 @@ def exponential_(
     def sample() -> Array:
         y = _draw(generator).standard_exponential(self.array.shape) / lambd
         # Rounding to fewer bits may reach 0, which has probability 0.
-        return np.maximum(y.astype(dtype), np.finfo(dtype).tiny)
+        return np.maximum(y.astype(dtype), dtype.type(finfo(as_dtype(dtype)).tiny))
 
     return overwrite(self, sample)
 
@@ -299,8 +304,8 @@ def random_(
         bounds = (0, bounds[0])
     if dtype.kind == "b":
         full = 2
-    elif dtype.kind == "f":
-        full = 2 ** _MANTISSA[dtype.itemsize] + 1
+    elif is_floating(dtype):
+        full = 2 ** _MANTISSA[dtype] + 1
     else:
         full = int(np.iinfo(dtype).max) + 1
     given = tuple(as_int("random_", "bounds", v) for v in bounds)
@@ -347,8 +352,8 @@ def _integers(
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
-    if dtype.kind == "f":
-        exact = 2 ** _MANTISSA[dtype.itemsize]
+    if is_floating(dtype):
+        exact = 2 ** _MANTISSA[dtype]
         if max(abs(low), abs(high - 1)) > exact:
             warnings.warn(
                 f"integers from {low} to {high - 1} in {dtype}: above {exact} not every integer"

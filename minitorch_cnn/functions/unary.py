@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from ..dtypes import as_dtype, finfo, is_floating
 from ..ops import basic, unary
 from ..tensor import Tensor
 from .arguments import check_tensor
@@ -175,10 +174,10 @@ def erf(input: Tensor) -> Tensor:
 
 
 def _rounded(name: str, input: Tensor, fn: Any) -> Tensor:
-    kind = check_tensor(name, input).array.dtype.kind
-    if kind == "b":
+    d = check_tensor(name, input).array.dtype
+    if d.kind == "b":
         raise not_implemented(name, input)
-    return fn(input) if kind == "f" else _copy(input)
+    return fn(input) if is_floating(d) else _copy(input)
 
 
 def _copy(x: Tensor) -> Tensor:
@@ -202,14 +201,14 @@ def trunc(input: Tensor) -> Tensor:
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """input to ``decimals`` places, halves to even."""
-    if decimals and check_tensor("round", input).array.dtype.kind != "f":
+    if decimals and not is_floating(check_tensor("round", input).array.dtype):
         raise not_implemented("round", input)
     return _rounded("round", input, lambda x: unary.round(x, decimals=decimals))
 
 
 def frac(input: Tensor) -> Tensor:
     """input - trunc(input)."""
-    if check_tensor("frac", input).array.dtype.kind != "f":
+    if not is_floating(check_tensor("frac", input).array.dtype):
         raise not_implemented("frac", input)
     return unary.frac(input)
 
@@ -222,9 +221,9 @@ def nan_to_num(
 ) -> Tensor:
     """input with NaN as ``nan`` (0), inf as ``posinf`` and -inf as ``neginf`` (the extremes)."""
     d = check_tensor("nan_to_num", input).array.dtype
-    if d.kind != "f":
+    if not is_floating(d):
         return _copy(input)
-    limit = float(np.finfo(d).max)
+    limit = finfo(as_dtype(d)).max
     return unary.nan_to_num(
         input,
         nan=0.0 if nan is None else nan,

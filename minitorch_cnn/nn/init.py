@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..dtypes import is_floating
 from ..random import Generator, default_generator
 from ..tensor import Array, Tensor
 
@@ -62,7 +63,7 @@ def _fill(tensor: T, values: Any) -> T:
 
 
 def _draw_dtype(tensor: Tensor) -> Any:
-    if tensor.array.dtype.kind != "f":
+    if not is_floating(tensor.array.dtype):
         raise NotImplementedError(f"random numbers need a floating point dtype, not {tensor.dtype}")
     return np.float64 if tensor.array.dtype == np.float64 else np.float32
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..dtypes import get_default_dtype
+from ..dtypes import get_default_dtype, is_floating
 from ..tensor import Array, op, overwriting
 from .basic import sum_to
 
@@ -54,18 +54,18 @@ def _of_output(name: str, x: Array, overwrite: bool = False) -> Any:
 
 
 def _as_floating(x: Array) -> Array:
-    return x if x.dtype.kind == "f" else x.astype(get_default_dtype().numpy)
+    return x if is_floating(x.dtype) else x.astype(get_default_dtype().numpy)
 
 
 def _floating(name: str, x: Array) -> None:
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
 
 
 @op
 def relu(x: Array, /, *, overwrite: bool = False) -> Any:
     """y = max(x, 0), in the memory of x if ``overwrite``. The output is saved, not the input."""
-    if x.dtype.kind == "f":
+    if is_floating(x.dtype):
         return _of_output("relu", x, overwrite)
     if x.dtype == bool:
         raise RuntimeError("Boolean inputs not supported for relu")
@@ -76,7 +76,7 @@ def relu(x: Array, /, *, overwrite: bool = False) -> Any:
 def hardtanh(x: Array, /, *, min_val: float, max_val: float, overwrite: bool = False) -> Any:
     """y = min(max(x, min_val), max_val), in the memory of x if ``overwrite``; the output is saved,
     not the input."""
-    if x.dtype.kind == "f":
+    if is_floating(x.dtype):
         y = _apply("clip", x, settings=(min_val, max_val), out=x if overwrite else None)
         rounded = float(x.dtype.type(min_val)), float(x.dtype.type(max_val))  # as they are in y
         return y, (_gradient("clip_grad", y, rounded),)

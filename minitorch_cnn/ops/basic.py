@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..dtypes import is_floating, is_half
 from ..tensor import Array, op
 
 # Rows added one after the other before partial sums are used, so that the rounding error of a sum
@@ -22,13 +23,13 @@ def sum_along(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """``x.sum(axes)`` with a rounding error that stays small for long axes.
 
     NumPy adds pairwise only along the axis that is contiguous in memory; every other long axis is
-    cut into blocks here. float16 accumulates in float32.
+    cut into blocks here. float16 and bfloat16 accumulate in float32.
     """
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         return x.sum(axes, keepdims=keepdims)
-    if not isinstance(x, np.ndarray) and x.dtype.itemsize > 2:  # CuPy adds as a tree of threads
+    if not isinstance(x, np.ndarray) and not is_half(x.dtype):  # CuPy adds as a tree of threads
         return x.sum(axes, keepdims=keepdims)
-    if x.dtype.itemsize == 2:
+    if is_half(x.dtype):
         return sum_along(x.astype(np.float32), axes, keepdims).astype(x.dtype)
     wide = [a for a in axes if x.shape[a] > 2 * _BLOCK]
     if wide:
@@ -83,12 +84,12 @@ def shape_of(x: Any) -> tuple[int, ...]:
     return getattr(x, "shape", ())
 
 
-@op
+@op(bfloat16="all")
 def cast(x: Array, /, *, dtype: np.dtype[Any]) -> Any:
     """y = x in another dtype (a copy). Floats to integers truncate; the gradient is cast back."""
     back = x.dtype
     y = x.astype(dtype)
-    return y, (lambda gy: gy.astype(back),) if y.dtype.kind == "f" else ()
+    return y, (lambda gy: gy.astype(back),) if is_floating(y.dtype) else ()
 
 
 @op
@@ -130,7 +131,7 @@ def div_rounded(a: Array, b: Array, /, *, rounding_mode: str) -> Any:
     """y = a / b rounded down ("floor") or toward zero ("trunc"): flat, so the gradient is zero."""
     if rounding_mode == "floor":
         y = np.floor_divide(a, b)
-    elif np.result_type(a, b).kind == "f":
+    elif is_floating(np.result_type(a, b)):
         y = np.trunc(np.true_divide(a, b))
     else:
         y = np.floor_divide(a, b)
@@ -252,7 +253,7 @@ def where(condition: Array, a: Array, b: Array, /) -> Any:
 @op
 def clamp(x: Array, low: Array, high: Array, /) -> Any:
     """y = min(max(x, low), high); None is no bound. x at a bound still gets the gradient."""
-    if x.dtype.kind == "f":  # np.clip is several times faster with two bounds than with one
+    if is_floating(x.dtype):  # np.clip is several times faster with two bounds than with one
         y = np.clip(x, -np.inf if low is None else low, np.inf if high is None else high)
     else:
         y = np.clip(x, low, high)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import is_floating
 from ..tensor import Array, op
 
 
@@ -127,7 +128,7 @@ def isfinite(x: Array, /) -> Any:
 def isclose(a: Array, b: Array, /, *, rtol: float, atol: float, equal_nan: bool) -> Any:
     """y = |a - b| <= atol + rtol |b|, or a = b (infinities), or both NaN if ``equal_nan``."""
     close = np.equal(a, b)
-    if np.result_type(a, b).kind == "f" or rtol or atol:
+    if is_floating(np.result_type(a, b)) or rtol or atol:
         distance = np.abs(np.subtract(a, b, dtype=np.float64))
         allowed = atol + np.abs(rtol * b.astype(np.float64))
         close = close | (np.isfinite(distance) & (distance <= allowed))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..dtypes import is_floating
 from ..kernels.geometry import (
     Pair,
     conv_output_size,
@@ -21,7 +22,7 @@ from .basic import sum_along
 Ints = int | Sequence[int]
 
 
-@op
+@op(bfloat16="cuda")
 def conv2d(
     x: Array,
     weight: Array,
@@ -47,7 +48,7 @@ def conv2d(
     return _conv("conv2d", x, weight, bias, stride, padding, dilation, groups)
 
 
-@op
+@op(bfloat16="cuda")
 def conv1d(
     x: Array,
     weight: Array,
@@ -118,12 +119,12 @@ def _conv(
 
 
 def _grad_bias(gy: Array) -> Array:
-    if not isinstance(gy, np.ndarray) or gy.dtype.kind != "f":
+    if not isinstance(gy, np.ndarray) or not is_floating(gy.dtype):
         return sum_along(gy, (0, 2, 3))
     return kernels.norm.channel_sums(gy.reshape(*gy.shape[:2], gy.shape[2] * gy.shape[3]))
 
 
-@op
+@op(bfloat16="cuda")
 def conv_transpose2d(
     x: Array,
     weight: Array,
@@ -151,7 +152,7 @@ def conv_transpose2d(
     _check_ranks(name, x, weight)
     if x.ndim == 3:
         settings = {"stride": stride, "padding": padding, "output_padding": output_padding}
-        call = conv_transpose2d.__wrapped__  # type: ignore[attr-defined]
+        call = conv_transpose2d.__wrapped__
         return _without_batch(
             *call(x[None], weight, bias, **settings, groups=groups, dilation=dilation)
         )
@@ -242,7 +243,7 @@ def fold(
         raise RuntimeError(
             f"{name}(): Expected 2D (unbatched) or 3D (batched) input, but got {list(x.shape)}"
         )
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         raise NotImplementedError(f"{name}() is not implemented for {x.dtype.name}")
     out = pair(output_size, "output_size", name)
     kernel, S, P, D = _window(name, kernel_size, stride, padding, dilation)

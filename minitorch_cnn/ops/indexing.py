@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import is_floating
 from ..kernels.backend import array_module, on_host
 from ..tensor import Array, op
 from .basic import sum_to
@@ -25,7 +26,7 @@ def add_at(shape: tuple[int, ...], positions: Array, values: Array) -> Array:
     size = math.prod(shape)
     flat = positions.reshape(-1)
     sums: Array
-    if values.dtype.kind == "f":
+    if is_floating(values.dtype):
         sums = np.bincount(flat, values.reshape(-1), size)  # adds up in float64
     else:
         sums = np.zeros(size, values.dtype)
@@ -60,7 +61,7 @@ def _kept(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a if isinstance(a, slice) else a.copy() for a in arrays)
 
 
-@op
+@op(bfloat16="all")
 def getitem(x: Array, /, *, basic: tuple[Any, ...], arrays: tuple[Any, ...] = ()) -> Any:
     """y = x[basic], a view; with ``arrays`` (slices, index arrays, or one mask) y[arrays].
 
@@ -88,7 +89,7 @@ def getitem(x: Array, /, *, basic: tuple[Any, ...], arrays: tuple[Any, ...] = ()
     return y, (grad_x,)
 
 
-@op
+@op(bfloat16="all")
 def setitem(
     x: Array, value: Array, /, *, basic: tuple[Any, ...], arrays: tuple[Any, ...] = ()
 ) -> Any:

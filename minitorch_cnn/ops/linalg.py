@@ -20,7 +20,7 @@ def _transposed(x: Array) -> Array:
     return x.swapaxes(-1, -2)
 
 
-@op
+@op(bfloat16="cuda")
 def matmul(a: Array, b: Array, /) -> Any:
     """y = a b over the last two axes, the axes before them broadcast; a 1-d ``a`` is a row and a
     1-d ``b`` a column. 2 M K N operations a matrix."""

@@ -9,11 +9,12 @@ import numpy as np
 
 from .. import kernels
 from ..kernels.backend import on_host
+from ..kernels.half import is_half
 from ..tensor import Array, op
 from .basic import sum_along
 
 
-@op
+@op(bfloat16="cuda")
 def linear(x: Array, weight: Array, bias: Array | None = None, /) -> Any:
     """y = x W^T + b over the last axis.
 
@@ -69,7 +70,7 @@ def _check(x: Array, weight: Array, bias: Array | None) -> None:
         )
 
 
-@op
+@op(bfloat16="all")
 def embedding(weight: Array, /, *, indices: Array, padding_idx: int | None = None) -> Any:
     """y[...] = weight[indices[...]].
 
@@ -85,8 +86,8 @@ def embedding(weight: Array, /, *, indices: Array, padding_idx: int | None = Non
     shape, element = weight.shape, weight.dtype
 
     def add_rows(gy: Array, indices: Array) -> Array:
-        gw = np.zeros(shape, element)
-        np.add.at(gw, indices.ravel(), gy.reshape(indices.size, D))
+        gw = np.zeros(shape, np.float32 if is_half(element) else element)
+        np.add.at(gw, indices.ravel(), gy.reshape(indices.size, D).astype(gw.dtype, copy=False))
         return gw
 
     def grad_weight(gy: Array) -> Array:

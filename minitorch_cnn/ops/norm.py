@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..dtypes import is_floating, is_half
 from ..tensor import Array, op, overwriting
 
 
-@op
+@op(bfloat16="all")
 def batch_norm(
     x: Array,
     weight: Array | None,
@@ -82,7 +83,8 @@ def batch_norm(
     def grad_x(gy: Array, overwrite: bool = False) -> Array:
         g = gy.reshape(image.shape)
         if not training:
-            return (g * a.astype(g.dtype)[:, None]).reshape(gy.shape)
+            wide = np.float32 if is_half(g.dtype) else g.dtype
+            return (g * a.astype(wide)[:, None]).reshape(gy.shape)
         total, product = sums(gy)
         slope, shift = -a * inverse * product / M, -a * total / M
         gx = kernels.norm.combine(image, g, mean, a, slope, shift, overwrite)
@@ -237,15 +239,16 @@ def _or_zeros(bias: Array | None, like: Array) -> Array:
 
 def _move(running: Array | None, batch: Array, momentum: float) -> None:
     if running is not None:
-        running[...] = (1 - momentum) * running + momentum * batch
+        running[...] = (1 - momentum) * running.astype(batch.dtype) + momentum * batch
 
 
 def _check(name: str, x: Array, *others: Array | None) -> None:
-    """Floating, and parameters of x's dtype (float32 ones too for float16)."""
-    if x.dtype.kind != "f":
+    """Floating, and parameters of x's dtype (float32 ones too for float16 and bfloat16)."""
+    if not is_floating(x.dtype):
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
     for a in others:
-        if a is not None and a.dtype != x.dtype and (x.dtype, a.dtype) != (np.float16, np.float32):
+        allowed = (x.dtype, np.float32) if is_half(x.dtype) else (x.dtype,)
+        if a is not None and a.dtype not in allowed:
             raise RuntimeError(
                 f"{name}: mixed dtype: the input is {x.dtype}, but a parameter or running statistic"
                 f" is {a.dtype}; convert one of them"

@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..dtypes import is_half
 from ..kernels.backend import array_module, constant
 from ..tensor import Array, GradFn, op
 from .basic import sum_along, sum_to
 
 
-@op
+@op(bfloat16="all")
 def reshape(x: Array, /, *, shape: tuple[int, ...]) -> Any:
     """y has the elements of x in row-major order: a view if the strides allow it, else a copy."""
     before = x.shape
     return x.reshape(shape), (lambda gy: gy.reshape(before),)
 
 
-@op
+@op(bfloat16="all")
 def permute(x: Array, /, *, dims: tuple[int, ...]) -> Any:
     """Axis i of y is axis dims[i] of x (a view)."""
     inverse = [0] * len(dims)
@@ -32,7 +33,7 @@ def permute(x: Array, /, *, dims: tuple[int, ...]) -> Any:
     return x.transpose(dims), (lambda gy: gy.transpose(inverse),)
 
 
-@op
+@op(bfloat16="all")
 def expand(x: Array, /, *, shape: tuple[int, ...]) -> Any:
     """x repeated along new leading axes and along axes of size 1, without copying (a view)."""
     before = x.shape
@@ -44,13 +45,13 @@ def expand(x: Array, /, *, shape: tuple[int, ...]) -> Any:
     return y, (lambda gy: sum_to(gy, before),)
 
 
-@op
+@op(bfloat16="all")
 def clone(x: Array, /, *, contiguous: bool = False) -> Any:
     """A copy: in the memory order of x unless ``contiguous``."""
     return x.copy(order="C" if contiguous else "K"), (lambda gy: gy,)
 
 
-@op
+@op(bfloat16="all")
 def replace(x: Array, src: Array, /) -> Any:
     """y = src in the shape and dtype of x, whose own numbers are lost (``copy_``, ``fill_``)."""
     y = array_module(x).empty_like(x, order="C")
@@ -59,7 +60,7 @@ def replace(x: Array, src: Array, /) -> Any:
     return y, (array_module(x).zeros_like, lambda gy: sum_to(gy, before))
 
 
-@op
+@op(bfloat16="all")
 def cat(*xs: Array, dim: int) -> Any:
     """The arrays one after the other along axis ``dim``."""
     y = kernels.large.concatenate(xs, dim)
@@ -75,7 +76,7 @@ def cat(*xs: Array, dim: int) -> Any:
     return y, tuple(grads)
 
 
-@op
+@op(bfloat16="all")
 def stack(*xs: Array, dim: int) -> Any:
     """Arrays of one shape along a new axis ``dim``."""
     y = kernels.large.stack(xs, dim)
@@ -140,7 +141,7 @@ def diagonal_view(x: Array, offset: int) -> Array:
     return y
 
 
-@op
+@op(bfloat16="all")
 def diagonal(x: Array, /, *, offset: int) -> Any:
     """y[..., i] = x[..., i, i + offset], a view (i - offset, i where offset is negative)."""
     before = x.shape
@@ -162,7 +163,7 @@ def diag_embed(x: Array, /, *, offset: int) -> Any:
     return y, (lambda gy: diagonal_view(gy, offset),)
 
 
-@op
+@op(bfloat16="all")
 def unfold(x: Array, /, *, dim: int, size: int, step: int) -> Any:
     """Windows of ``size`` every ``step`` along axis ``dim``, their content last (a view)."""
     before = x.shape
@@ -173,7 +174,7 @@ def unfold(x: Array, /, *, dim: int, size: int, step: int) -> Any:
     y = as_strided(x, shape, (*x.strides[:dim], stride * step, *x.strides[dim + 1 :], stride))
 
     def grad_x(gy: Array) -> Array:
-        gx = array_module(gy).zeros(before, gy.dtype)
+        gx = array_module(gy).zeros(before, np.float32 if is_half(gy.dtype) else gy.dtype)
         at = np.moveaxis(gx, dim, -1)
         windows = np.moveaxis(gy, dim, -2)
         for k in range(size):  # position k of all windows: no two of them are the same element
@@ -257,7 +258,7 @@ def _unpad(gy: Array, axis: int, n: int, before: int, source: Array) -> Array:
     return gx
 
 
-@op
+@op(bfloat16="all")
 def transfer(x: Array, /, *, there: GradFn, back: GradFn) -> Any:
     """x on another device, its gradient brought back: ``there`` and ``back`` copy arrays."""
     return there(x), (back,)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import is_floating
 from ..kernels.backend import array_module, on_host
 from ..tensor import Array, op
 from .indexing import add_at, positions_along
@@ -106,7 +107,7 @@ def median(x: Array, /, *, axis: int, keepdims: bool = False) -> Any:
     rows = _rows(x)
     middle = (rows.shape[axis] - 1) // 2
     index = _order(rows, axis, False)[(slice(None),) * axis + (slice(middle, middle + 1),)]
-    if x.dtype.kind == "f":
+    if is_floating(x.dtype):
         nan = np.isnan(rows)
         index = np.where(nan.any(axis, keepdims=True), nan.argmax(axis, keepdims=True), index)
     return _chosen(x, index, axis, keepdims)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..dtypes import get_default_dtype
+from ..dtypes import get_default_dtype, is_floating
 from ..kernels import replay
 from ..kernels.backend import array_module, place
 from ..tensor import Array, RemovableHandle, Tensor, enable_grad, no_grad, on_device_of
@@ -293,7 +293,7 @@ def _loaded(name: str, value: Any, p: Tensor) -> Any:
     if name == "step":
         return step_counter(float(value))
     value = _own(value)
-    if isinstance(value, Tensor) and value.array.dtype.kind == "f":
+    if isinstance(value, Tensor) and is_floating(value.array.dtype):
         if value.shape != p.shape and value.ndim > 0:
             raise ValueError(
                 f"loaded optimizer state {name!r} has shape {list(value.shape)}, its parameter"

@@ -72,11 +72,11 @@ def load(
     """Load what :func:`save`, PyTorch, safetensors or ``numpy.savez`` wrote; the content decides.
 
     PyTorch's zip files and its older format are both read, without PyTorch. Only tensors, plain
-    containers, numbers and strings are built, whatever ``weights_only`` and ``pickle_module`` say;
-    bfloat16 comes as float32. ``map_location``: tensors go to this device (default: the CPU, also
-    those that were saved from a GPU); a dict gives the device for "cpu" or "cuda:0" of the file; a
-    function stands for the CPU, as in ``lambda storage, location: storage``. ``encoding`` is that
-    of strings in files of Python 2. ``mmap`` is accepted; the file is read.
+    containers, numbers and strings are built, whatever ``weights_only`` and ``pickle_module`` say.
+    ``map_location``: tensors go to this device (default: the CPU, also those that were saved from a
+    GPU); a dict gives the device for "cpu" or "cuda:0" of the file; a function stands for the CPU,
+    as in ``lambda storage, location: storage``. ``encoding`` is that of strings in files of
+    Python 2. ``mmap`` is accepted; the file is read.
 
     Errors: :class:`CheckpointError` for a damaged file, for one that is no checkpoint, and for one
     that holds anything else (its name is said); OSError if the file cannot be read. Cost: one pass

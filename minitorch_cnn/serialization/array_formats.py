@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device import device as Device
-from ..dtypes import from_numpy_dtype
+from ..dtypes import BFLOAT16, from_numpy_dtype
 from ..tensor import Tensor
 from .errors import CheckpointError
 from .torch_writer import host_array
 
 Array = NDArray[Any]
 
-_SAFETENSORS_DTYPES = {
+_SAFETENSORS_DTYPES: dict[str, Any] = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
-    "I8": "i1", "U8": "u1", "BOOL": "?", "BF16": "<u2",
+    "I8": "i1", "U8": "u1", "BOOL": "?", "BF16": BFLOAT16,
 }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def write_safetensors(obj: Any, file: IO[bytes]) -> None:
 
 
 def read_safetensors(data: bytes, device: Device) -> StateDict:
-    """Read a dict of tensors; bfloat16 is given as float32, and ``metadata`` as an attribute."""
+    """Read a dict of tensors, and ``metadata`` as an attribute of it."""
     from safetensors import deserialize
 
     tensors = StateDict()
@@ -66,8 +66,6 @@ def read_safetensors(data: bytes, device: Device) -> StateDict:
         if kind not in _SAFETENSORS_DTYPES:
             raise CheckpointError(f"its tensor {name!r} is of {kind}, which is not supported")
         array = np.frombuffer(entry["data"], _SAFETENSORS_DTYPES[kind]).reshape(entry["shape"])
-        if kind == "BF16":
-            array = (array.astype(np.uint32) << 16).view(np.float32)
         tensors[name] = _tensor(array, device)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     tensors.metadata = header.get("__metadata__", {})
@@ -76,8 +74,15 @@ def read_safetensors(data: bytes, device: Device) -> StateDict:
 
 def write_npz(obj: Any, file: IO[bytes]) -> None:
     """Write a dict of tensors as ``numpy.savez`` does, whatever their names."""
+    arrays = _named_arrays(obj, ".npz")
+    for name, array in arrays.items():
+        if array.dtype == BFLOAT16:  # NumPy would write bytes that it cannot read as numbers
+            raise TypeError(
+                f"a .npz file has no bfloat16, which [{name!r}] is: save it .float(), or use a"
+                " name that ends in .safetensors or .pt"
+            )
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in _named_arrays(obj, ".npz").items():
+        for name, array in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy")
             with archive.open(info, "w", force_zip64=True) as record:
                 np.lib.format.write_array(record, array, allow_pickle=False)
@@ -113,7 +118,7 @@ def read_npz(
 
 def _tensor(array: Array, device: Device) -> Tensor:
     """A Tensor with memory of its own, in native byte order, on the device."""
-    tensor = Tensor._wrap(array.astype(array.dtype.newbyteorder("=")))
+    tensor = Tensor._wrap(array.astype(from_numpy_dtype(array.dtype).numpy))
     return tensor if device.type == "cpu" else tensor.to(device)
 
 

@@ -40,6 +40,7 @@ STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("f4"),
     "DoubleStorage": np.dtype("f8"),
     "HalfStorage": np.dtype("f2"),
+    "BFloat16Storage": dtypes.BFLOAT16,
     "LongStorage": np.dtype("i8"),
     "IntStorage": np.dtype("i4"),
     "ShortStorage": np.dtype("i2"),
@@ -47,28 +48,26 @@ STORAGE_DTYPES: dict[str, np.dtype[Any]] = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-_BFLOAT16 = "BFloat16Storage"  # NumPy has no such dtype: read as uint16, given as float32
 
 
 class Storage:
     """One block of memory of the file; several tensors may be views of it."""
 
     def __init__(self, kind: str, numel: int, order: str) -> None:
-        self.bfloat16 = kind == _BFLOAT16
-        dtype = np.dtype("u2") if self.bfloat16 else STORAGE_DTYPES[kind]
-        self.stored = dtype.newbyteorder("<" if order == "little" else ">")
-        self.array: Array = np.empty(numel, np.float32 if self.bfloat16 else dtype)
+        dtype = STORAGE_DTYPES[kind]
+        self.array: Array = np.empty(numel, dtype)
+        # NumPy cannot swap the bytes of bfloat16, but of integers.
+        self.numbers = self.array.view(np.uint16) if dtype == dtypes.BFLOAT16 else self.array
+        self.stored = self.numbers.dtype.newbyteorder("<" if order == "little" else ">")
 
     def fill(self, read_into: Callable[[memoryview], int], kind: str) -> None:
-        """Read the storage's bytes into ``array``, widening bfloat16 and swapping foreign bytes."""
-        plain = self.stored.isnative and not self.bfloat16
+        """Read the storage's bytes into ``array``, swapping foreign ones."""
+        plain = self.stored.isnative
         raw = self.array if plain else np.empty(len(self.array), self.stored)
         if raw.nbytes and read_into(raw.view(np.uint8).data) != raw.nbytes:
             raise CheckpointError(f"{kind} is shorter than its tensors need: the file is truncated")
-        if self.bfloat16:  # the upper half of a float32's bits
-            self.array[...] = (raw.astype(np.uint32) << 16).view(np.float32)
-        elif not plain:
-            self.array[...] = raw
+        if not plain:
+            self.numbers[...] = raw
         if self.array.dtype == np.bool_ and (self.array.view(np.uint8) > 1).any():
             raise CheckpointError(f"{kind} is of booleans and holds bytes other than 0 and 1")
 
@@ -100,7 +99,7 @@ class _Storages:
             )
         storage = self.by_key.get(key)
         if storage is None:
-            size = 2 if kind == _BFLOAT16 else STORAGE_DTYPES[kind].itemsize
+            size = STORAGE_DTYPES[kind].itemsize
             if not 0 <= numel * size <= self.budget:
                 raise CheckpointError(f"its storage {key!r} claims {numel} elements")
             self.budget -= numel * size
@@ -176,8 +175,8 @@ def _strided(array: Array, offset: int, size: Any, stride: Any) -> Array:
 
 
 _CONSTANTS: dict[str, Any] = {
-    **{f"torch.{kind}": kind for kind in (*STORAGE_DTYPES, _BFLOAT16)},
-    **{f"torch.cuda.{kind}": kind for kind in (*STORAGE_DTYPES, _BFLOAT16)},
+    **{f"torch.{kind}": kind for kind in STORAGE_DTYPES},
+    **{f"torch.cuda.{kind}": kind for kind in STORAGE_DTYPES},
     **{repr(d): d for d in dtypes.ALL},
 }
 

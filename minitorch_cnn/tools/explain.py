@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import nn
+from ..dtypes import is_floating
 from ..kernels import algorithms
 from ..kernels.algorithms import Chosen, Problem
 from ..kernels.backend import HOST
@@ -123,7 +124,7 @@ def explain(model: nn.Module, *inputs: Any) -> Explanation:
         def observe(
             op: str, settings: Mapping[str, Any], arrays: Sequence[Any], y: Array, seconds: float
         ) -> None:
-            if op in _DIRECTIONS and y.dtype.kind == "f" and y.size:
+            if op in _DIRECTIONS and is_floating(y.dtype) and y.size:
                 rows.append(_row(current() or f"({op})", op, settings, arrays, y, given))
 
         was_training = model.training

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..dtypes import is_floating
+
 Array: TypeAlias = Any  # np.ndarray
 
 PAD_MODES = ("constant", "edge", "reflect", "symmetric")
@@ -129,7 +131,7 @@ def resized(x: Array, H: int, W: int, mode: str, antialias: bool) -> Array:
 
 def as_type_of(x: Array, y: Array) -> Array:
     """y in x's type: rounded and clamped to its range if that is an integer type."""
-    if x.dtype.kind == "f":
+    if is_floating(x.dtype):
         return y.astype(x.dtype, copy=False)
     limits = np.iinfo(x.dtype)
     return np.clip(np.rint(y), limits.min, limits.max).astype(x.dtype)
@@ -211,12 +213,12 @@ def warped(x: Array, inverse: Array, size: tuple[int, int], mode: str, fill: Any
 
 
 def _bound(x: Array) -> float:
-    return 1.0 if x.dtype.kind == "f" else float(np.iinfo(x.dtype).max)
+    return 1.0 if is_floating(x.dtype) else float(np.iinfo(x.dtype).max)
 
 
 def blended(x: Array, other: Array | float, ratio: float) -> Array:
     """``ratio * x + (1 - ratio) * other``, clamped to the image's range."""
-    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
+    dtype = x.dtype if is_floating(x.dtype) else np.dtype(np.float32)
     y = dtype.type(ratio) * x.astype(dtype) + dtype.type(1 - ratio) * np.asarray(other, dtype)
     return np.clip(y, 0, _bound(x)).astype(x.dtype)
 
@@ -225,7 +227,7 @@ def gray(x: Array) -> Array:
     """Luma of ITU-R 601: 0.2989 R + 0.587 G + 0.114 B, with one channel."""
     if x.shape[-3] == 1:
         return x
-    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
+    dtype = x.dtype if is_floating(x.dtype) else np.dtype(np.float32)
     weights = np.array([0.2989, 0.587, 0.114], dtype)[:, None, None]
     return (x[..., :3, :, :] * weights).sum(-3, keepdims=True).astype(x.dtype)
 

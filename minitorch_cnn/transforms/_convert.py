@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..dtypes import as_dtype, get_default_dtype
+from ..dtypes import as_dtype, get_default_dtype, is_floating
 from ..dtypes import dtype as DType
 from ..tensor import Tensor, is_grad_enabled
 from . import _arrays
@@ -79,7 +79,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Image.Image:
         raise ValueError(f"pic should be 2/3 dimensional. Got {pic.ndim} dimensions.")
     if isinstance(pic, Tensor):
         pixels = pic.array if pic.ndim == 3 else pic.array[None]
-        if pixels.dtype.kind == "f" and mode != "F":
+        if is_floating(pixels.dtype) and mode != "F":
             # Wraps around outside 0..1, as PyTorch's conversion to bytes does.
             with np.errstate(invalid="ignore"):
                 pixels = (pixels * pixels.dtype.type(255)).astype(np.int64).astype(np.uint8)
@@ -122,8 +122,8 @@ def convert_image_dtype(image: Tensor, dtype: DType | None = None) -> Tensor:
     to = as_dtype("float32" if dtype is None else dtype).numpy
     if x.dtype == to:
         return image
-    if x.dtype.kind == "f":
-        if to.kind == "f":
+    if is_floating(x.dtype):
+        if is_floating(to):
             return Tensor._wrap(x.astype(to))
         if to.itemsize >= x.dtype.itemsize:
             raise RuntimeError(f"The cast from {image.dtype} to {as_dtype(to)} cannot be performed"
@@ -131,7 +131,7 @@ def convert_image_dtype(image: Tensor, dtype: DType | None = None) -> Tensor:
         scale = np.iinfo(to).max + 1 - 1e-3  # so that 1.0 becomes max, and steps are equally wide
         return Tensor._wrap((x * x.dtype.type(scale)).astype(to))
     highest = np.iinfo(x.dtype).max
-    if to.kind == "f":
+    if is_floating(to):
         y = x.astype(to)
         y /= to.type(highest)
         return Tensor._wrap(y)
@@ -152,7 +152,7 @@ def normalize(
     if not isinstance(tensor, Tensor):
         hint = ": put ToTensor() before it" if is_pil(tensor) else ""
         raise TypeError(f"Normalize: img should be Tensor Image. Got {type(tensor)}{hint}")
-    if tensor.array.dtype.kind != "f":
+    if not is_floating(tensor.array.dtype):
         raise TypeError(
             f"Normalize: input tensor should be a float tensor. Got {tensor.dtype}: convert it with"
             " ToTensor() or ConvertImageDtype(torch.float32)"

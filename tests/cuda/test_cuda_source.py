@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -153,10 +154,10 @@ def test_what_is_stored_and_what_is_computed_with(tmp_path: Path) -> None:
     assert values == {"E": "double", "T": "double"}
     assert [p.dtype for p in parameters] == [np.float64] * 3
     _, parameters, _ = cuda_source.find(path, "stored<BFloat16>")
-    assert parameters[0].dtype == np.uint16
+    assert parameters[0].dtype == ml_dtypes.bfloat16
     assert {name: k.types for name, k in cuda_source.kernels(path).items()} == {
         "stored": {"Half": "", "BFloat16": "sm_80"},
-        "any": {"float": "", "double": "", "Half": ""},
+        "any": {"float": "", "double": "", "Half": "", "BFloat16": ""},
         "plain": {"float": "", "double": ""},
         "none": {"": ""},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -58,7 +59,7 @@ def every_value(kind: str) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["Half", "BFloat16"])
 def test_every_number_becomes_its_float(conversions: Path, kind: str) -> None:
     x, y = np.arange(1 << 16, dtype=np.uint16), np.empty(1 << 16, np.float32)
-    stored = x.view(np.float16) if kind == "Half" else x
+    stored = x.view(np.float16 if kind == "Half" else ml_dtypes.bfloat16)
     emulator.run(conversions, f"widen<{kind}>", (stored, y), check="undefined")
     np.testing.assert_array_equal(y, every_value(kind))
 
@@ -78,7 +79,7 @@ def test_floats_are_rounded_to_nearest_and_ties_to_even(conversions: Path, kind:
         with np.errstate(over="ignore"):
             expected = x.astype(np.float16)
     else:
-        y = np.empty(x.shape, np.uint16)
+        y = np.empty(x.shape, ml_dtypes.bfloat16)
         expected = torch.from_numpy(x).bfloat16().view(torch.int16).numpy().view(np.uint16)
     emulator.run(conversions, f"narrow_all<{kind}>", (x, y))
     number = ~np.isnan(x)
@@ -173,10 +174,8 @@ def test_products_of_matrices(tmp_path: Path, check: Any) -> None:
     expected = ((a @ b.T + start) * 2 + 0.5).T
     for kind in ("Half", "BFloat16") if check is None else ("Half",):
         c = aligned(start)
-        if kind == "Half":
-            stored = [m.astype(np.float16) for m in (a, b)]
-        else:  # small integers have 16 zeros at the end
-            stored = [(m.view(np.uint32) >> 16).astype(np.uint16) for m in (a, b)]
+        dtype = np.float16 if kind == "Half" else ml_dtypes.bfloat16
+        stored = [m.astype(dtype) for m in (a, b)]
         arrays = (*map(aligned, stored), c)
         path = matrices(tmp_path)
         emulator.run(path, f"product<{kind}>", (*arrays, 2.0), order="random", check=check)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -65,29 +66,36 @@ CASES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-def _run(name: str, kind: str, **how: Any) -> list[np.ndarray]:
-    """The outputs; for "float" the same numbers go in, and halves come out rounded."""
+DTYPES = {"Half": np.dtype(np.float16), "BFloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+def _run(name: str, kind: str, stored: str = "Half", **how: Any) -> list[np.ndarray]:
+    """The outputs; for "float" the numbers of type ``stored`` go in, and come out rounded to it."""
+    half = DTYPES[stored]
     file, kernel = name.split()
     args: list[Any] = []
     outputs: list[tuple[np.ndarray, bool]] = []
     for arg in CASES[name]:
         if isinstance(arg, Out):
-            dtype = arg.wide or (np.float32 if kind == "float" else np.float16)
-            array = np.full(arg.shape, np.nan if np.dtype(dtype).kind == "f" else -7, dtype)
+            dtype = arg.wide or (np.float32 if kind == "float" else half)
+            array = np.full(arg.shape, -7 if dtype == np.int64 else np.nan, dtype)
             outputs.append((array, arg.wide is None))
             args.append(array)
-        elif kind == "float" and isinstance(arg, np.ndarray) and arg.dtype == np.float16:
-            args.append(arg.astype(np.float32))
+        elif isinstance(arg, np.ndarray) and arg.dtype == np.float16:
+            args.append(arg.astype(half).astype(np.float32 if kind == "float" else half))
         else:
             args.append(arg)
     emulator.run(file, f"{kernel}<{kind}>", args, **how)
-    return [array.astype(np.float16) if rounds else array for array, rounds in outputs]
+    rounded = [array.astype(half) if rounds else array for array, rounds in outputs]
+    return [array.astype(np.float32) if array.dtype == half else array for array in rounded]
 
 
+@pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("name", CASES)
-def test_equals_float_rounded(name: str) -> None:
-    for ours, expected in zip(_run(name, "Half", order="random"), _run(name, "float"), strict=True):
-        np.testing.assert_array_equal(ours, expected)
+def test_equals_float_rounded(name: str, kind: str) -> None:
+    ours, expected = _run(name, kind, kind, order="random"), _run(name, "float", kind)
+    for a, b in zip(ours, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +111,7 @@ def test_sanitizers(name: str, check: Any) -> None:
 def test_bfloat16() -> None:
     """One run of each kind of kernel, with PyTorch's rounding."""
     x = torch.randn(3, 40, generator=torch.Generator().manual_seed(0)).bfloat16()
-    bits = x.view(torch.int16).numpy().view(np.uint16)
+    bits = x.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     y = np.zeros_like(bits)
     emulator.run("softmax", "softmax<BFloat16>", (bits, y))
     expected = torch.softmax(x.float(), 1)

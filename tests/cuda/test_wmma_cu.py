@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -21,17 +22,11 @@ KERNELS = Path(emulator.__file__).parents[1]
 BITS = {"Half": 10, "BFloat16": 7}  # of fraction
 
 
+DTYPES = {"Half": np.float16, "BFloat16": ml_dtypes.bfloat16}
+
+
 def _stored(x: np.ndarray, kind: str) -> np.ndarray:
-    """x in 16 bits; of BFloat16 its bits, which have been chosen to fit."""
-    if kind == "Half":
-        return x.astype(np.float16)
-    return (x.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-
-
-def _floats(x: np.ndarray) -> np.ndarray:
-    if x.dtype == np.uint16:
-        return (x.astype(np.uint32) << 16).view(np.float32)
-    return x.astype(np.float32)
+    return x.astype(DTYPES[kind])
 
 
 def _numbers(*shape: int, seed: int) -> np.ndarray:
@@ -41,12 +36,12 @@ def _numbers(*shape: int, seed: int) -> np.ndarray:
 
 def _close(ours: np.ndarray, expected: np.ndarray, kind: str) -> None:
     """Rounded once: sums of these numbers are exact in float."""
-    ours = _floats(ours) if ours.dtype.itemsize == 2 else ours
-    np.testing.assert_allclose(ours, expected, rtol=2.0 ** -(BITS[kind] + 1), atol=0)
+    rtol = 2.0 ** -(BITS[kind] + 1)
+    np.testing.assert_allclose(ours.astype(np.float32), expected, rtol=rtol, atol=0)
 
 
 def _garbage(shape: tuple[int, ...], kind: str) -> np.ndarray:
-    return np.full(shape, 0x7FC0, np.uint16) if kind != "Half" else np.full(shape, np.nan, "f2")
+    return np.full(shape, np.nan, DTYPES[kind])
 
 
 def _product(shape: Any, kind: str = "Half", file: Any = "gemm_wmma", **how: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import minitorch_cnn as mt
 from minitorch_cnn.serialization import CheckpointError, load, save
 from minitorch_cnn.tensor import Tensor
 
@@ -64,8 +65,20 @@ def test_reads_what_torch_saved_as_safetensors(tmp_path: Path) -> None:
     ours = load(tmp_path / "net.safetensors")
     assert ours.metadata == {"epoch": "3", "é": "ü"}
     for name, tensor in theirs.items():
-        expected = tensor.float() if name == "bfloat16" else tensor
-        np.testing.assert_array_equal(ours[name].array, expected.numpy(), strict=True)
+        if name == "bfloat16":
+            assert ours[name].dtype == mt.bfloat16
+            ours[name], tensor = ours[name].float(), tensor.float()
+        np.testing.assert_array_equal(ours[name].array, tensor.numpy(), strict=True)
+
+
+def test_bfloat16_is_saved_as_safetensors_and_not_as_npz(tmp_path: Path) -> None:
+    ours = mt.tensor([1.5, -3e38, float("inf"), float("nan"), 1e-40], dtype=mt.bfloat16)
+    save({"w": ours}, tmp_path / "net.safetensors")
+    theirs = safetensors.torch.load_file(tmp_path / "net.safetensors")["w"]
+    assert theirs.dtype == torch.bfloat16
+    np.testing.assert_array_equal(theirs.float().numpy(), ours.float().numpy())
+    with pytest.raises(TypeError, match=r"no bfloat16, which \['w'\] is: save it .float\(\)"):
+        save({"w": ours}, tmp_path / "net.npz")
 
 
 def test_safetensors_metadata_is_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -46,7 +47,12 @@ def written(obj: Any) -> io.BytesIO:
 
 def native(tensor: Any) -> np.ndarray[Any, Any]:
     """The elements in this machine's byte order, the only one that files and PyTorch have."""
-    array = tensor.array if isinstance(tensor, Tensor) else tensor.detach().numpy()
+    if isinstance(tensor, Tensor):
+        array = tensor.array
+    elif tensor.dtype == torch.bfloat16:
+        array = tensor.detach().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    else:
+        array = tensor.detach().numpy()
     return np.asarray(array, array.dtype.newbyteorder("="))
 
 
@@ -108,9 +114,15 @@ def test_reads_every_dtype(dtype: str, format: str) -> None:
 
 
 @pytest.mark.parametrize("format", LEGACY)
-def test_bfloat16_is_read_as_float32(format: str) -> None:
-    tensor = torch.tensor([1.0, -2.5, 3e38, float("inf"), float("nan"), 1e-40]).bfloat16()
-    assert_same(load(written_by_torch(tensor, format)), tensor.float())
+def test_bfloat16_both_ways(format: str) -> None:
+    theirs = torch.tensor([1.0, -2.5, 3e38, float("inf"), float("nan"), 1e-40]).bfloat16()
+    ours = load(written_by_torch([theirs, theirs[1:]], format))
+    assert ours[0].dtype == mt.bfloat16
+    assert_same(ours[0].float(), theirs.float())
+    back = torch.load(written([ours[0], mt.nn.Parameter(ours[1])]), weights_only=True)
+    assert_same(back[0].float(), theirs.float())
+    assert back[1].dtype == torch.bfloat16
+    assert back[1].data_ptr() - back[0].data_ptr() == 2
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "uint16", "float8_e5m2"])

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from ... import kernels
+from ...dtypes import is_floating
 from ...functions.arguments import check_tensor
 from ...ops.dropout import alpha_dropout as alpha_op
 from ...ops.dropout import dropout as dropout_op
@@ -28,7 +29,7 @@ def _check(name: str, input: Any, p: float) -> Tensor:
     if p < 0.0 or p > 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     x = check_tensor(name, input)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise RuntimeError(
             f"{name}: result type Float can't be cast to the desired output type {x.dtype}"
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...amp.lists import in_float32, is_active
+from ...dtypes import is_floating, is_half
 from ...functions.arguments import check_tensor
 from ...functions.promotion import common_dtype, dtype_name, not_implemented, to_dtype
 from ...ops import loss as ops
@@ -46,7 +47,7 @@ def _check_classes(name: str, x: Tensor, y: Tensor, weight: Tensor | None) -> An
     if x.array.ndim == 0:
         raise ValueError(f"{name}: Expected 1 or more dimensions (got 0)")
     shape = x.array.shape
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise not_implemented(name, x)
     if len(shape) > 1 and y.array.ndim and shape[0] != y.array.shape[0]:
         raise ValueError(
@@ -108,7 +109,7 @@ def cross_entropy(
             f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
         )
     if x.array.shape == y.array.shape and x.array.ndim:
-        if y.array.dtype.kind != "f":
+        if not is_floating(y.array.dtype):
             raise RuntimeError(
                 "Expected floating point type for target with class probabilities, got"
                 f" {dtype_name(y.array.dtype)}"
@@ -156,7 +157,7 @@ def _pair(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     if x.array.dtype != y.array.dtype:
         wide = common_dtype(x, y)
         x, y = to_dtype(x, wide), to_dtype(y, wide)
-    if x.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype):
         raise not_implemented(name, x)
     return x, y
 
@@ -253,9 +254,9 @@ def binary_cross_entropy(
     reduction = chosen(reduction, size_average, reduce)
     x = check_tensor("binary_cross_entropy", input)
     y = check_tensor("binary_cross_entropy", target, "target")
-    if x.array.dtype == np.float16 and x.is_cuda and is_active(x):
+    if is_half(x.array.dtype) and x.is_cuda and is_active(x):
         raise RuntimeError(
-            "binary_cross_entropy and BCELoss are unsafe to autocast: log(x) of float16 overflows"
+            "binary_cross_entropy and BCELoss are unsafe to autocast: log(x) of 16 bits overflows"
             " in backward. Leave out the sigmoid and use binary_cross_entropy_with_logits or"
             " BCEWithLogitsLoss, or cast with .float() inside autocast('cuda', enabled=False)."
         )
@@ -296,7 +297,7 @@ def binary_cross_entropy_with_logits(
         raise ValueError(
             f"Target size ({y.shape}) must be the same as input size ({x.shape})"
         )
-    if x.array.dtype.kind != "f" or y.array.dtype.kind != "f":
+    if not is_floating(x.array.dtype) or not is_floating(y.array.dtype):
         raise RuntimeError(
             "binary_cross_entropy_with_logits: result type Float can't be cast to the desired"
             f" output type {dtype_name(y.array.dtype)}"

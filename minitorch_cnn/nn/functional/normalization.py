@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...dtypes import finfo
 from ...functions.arguments import check_tensor
 from ...ops import norm as ops
 from ...tensor import Tensor
@@ -131,7 +132,7 @@ def rms_norm(
             f" [*, {', '.join(map(str, shape))}], but got input of size {list(x.shape)}"
         )
     if eps is None:
-        eps = float(np.finfo(x.array.dtype).eps)
+        eps = finfo(x.dtype).eps
     dims = tuple(range(-len(shape), 0))
     y = x * ((x * x).mean(dims, keepdim=True) + eps).rsqrt()
     return y if weight is None else y * weight

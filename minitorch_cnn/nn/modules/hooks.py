@@ -15,13 +15,13 @@ from .registry import Registry
 Grads = tuple[Tensor | None, ...]
 
 
-@op
+@op(bfloat16="all")
 def pass_through(x: Array, /) -> Any:
     """y = x: a place in the graph for a hook on one gradient."""
     return x.view(), (lambda gy: gy,)
 
 
-@op
+@op(bfloat16="all")
 def pack(*arrays: Array) -> Any:
     """All arrays, flattened, one after the other: one place for a hook on several gradients."""
     shapes = [x.shape for x in arrays]
@@ -34,7 +34,7 @@ def pack(*arrays: Array) -> Any:
     return y, tuple(grad_of(i) for i in range(len(arrays)))
 
 
-@op
+@op(bfloat16="all")
 def unpack(x: Array, /, *, start: int, shape: tuple[int, ...]) -> Any:
     """The array of this shape that begins at ``start`` of a packed one."""
     size, stop = x.size, start + math.prod(shape)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from ...device import device as Device
-from ...dtypes import as_dtype, dtype, float16, float32, float64
+from ...dtypes import as_dtype, bfloat16, dtype, float16, float32, float64
 from ...tensor import RemovableHandle, Tensor, no_grad
 from ..parameter import is_lazy
 from .hooks import call_with_hooks
@@ -141,6 +141,10 @@ class Module(State):
     def half(self: Self) -> Self:
         """Floating parameters and buffers to float16."""
         return self._apply(lambda t: _cast(t, float16))
+
+    def bfloat16(self: Self) -> Self:
+        """Floating parameters and buffers to bfloat16."""
+        return self._apply(lambda t: _cast(t, bfloat16))
 
     def cpu(self: Self) -> Self:
         """Everything to main memory."""

@@ -195,7 +195,7 @@ class ParameterDict(Module):
 
     def extra_repr(self) -> str:
         # PyTorch prints a tensor type here and a dtype in ParameterList.
-        names = {"float32": "Float", "float64": "Double", "float16": "Half"}
+        names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
         lines = []
         for key, value in self.items():
             element = None

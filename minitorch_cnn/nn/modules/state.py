@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...dtypes import BFLOAT16
 from ...tensor import RemovableHandle, Tensor, on_device_of
 from ..parameter import Parameter, UninitializedBuffer, UninitializedParameter, is_lazy
 from .registry import Registry
@@ -303,7 +304,7 @@ def _as_tensor(value: Any) -> Tensor:
     if not hasattr(value, "__array__"):
         raise TypeError(f"expected torch.Tensor or an array, but received {type(value)}")
     array = np.asarray(value.detach() if hasattr(value, "detach") else value)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" and array.dtype != BFLOAT16:
         raise TypeError(f"an array of dtype {array.dtype} cannot be a tensor")
     return Tensor._wrap(array)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...dtypes import is_floating
 from ...kernels import reference
 from ...kernels.winograd import matrices
 
@@ -62,7 +63,7 @@ def _prepared(inputs: dict[str, Any], expected: dict[str, Array], **settings: An
     arrays = {k: v for k, v in inputs.items() if v is None or isinstance(v, np.ndarray)}
     numbers = {k: v for k, v in inputs.items() if k not in arrays}
     empty = {
-        k: np.full_like(v, np.nan if v.dtype.kind == "f" else -77) for k, v in expected.items()
+        k: np.full_like(v, np.nan if is_floating(v.dtype) else -77) for k, v in expected.items()
     }
     return Example({**arrays, **empty, **numbers}, expected, **settings)
 
