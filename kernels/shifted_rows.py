@@ -234,8 +234,9 @@ def _rows_back_numpy(
     gx[...] = 0
     for kw in range(taps[1]):
         w = kw * D[1] - P[1]
-        low, high = max(0, -w), min(size[1], gx.shape[3] - w)
-        gx[..., low + w : high + w] += t[:, :, kw, :, low : max(low, high)]
+        low = max(0, -w)
+        high = max(low, min(size[1], gx.shape[3] - w))
+        gx[..., low + w : high + w] += t[:, :, kw, :, low:high]
 
 
 @kernel(numpy=_rows_back_numpy)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minitorch_cnn.kernels import algorithms, conv2d, reference, row_tile, shifted_rows
@@ -44,6 +44,18 @@ def layers(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def far_taps() -> dict[str, Any]:
+    """Taps so far away that an image's row lies wholly between them."""
+    W = shifted_rows.lanes(4)
+    return {
+        "x": make_array((2, 1, 1, W), "normal", 0, np.float32),
+        "weight": make_array((3, 1, 1, W + 2), "normal", 1, np.float32),
+        "bias": make_array((3,), "normal", 2, np.float32),
+        "gy": make_array((2, 3, 1, W), "normal", 3, np.float32),
+        "settings": (ONE, (0, W + 1), (1, 2)),
+    }
+
+
 def _all_three(x: Any, weight: Any, bias: Any, gy: Any, settings: Any) -> list[Any]:
     calls = [
         ("forward", lambda: conv2d.forward(x, weight, *settings, 1, bias, "rows")),
@@ -64,6 +76,7 @@ def _all_three(x: Any, weight: Any, bias: Any, gy: Any, settings: Any) -> list[A
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(layer=layers())
+@example(layer=far_taps())
 def test_all_directions(backend: str, layer: dict[str, Any]) -> None:
     with using(backend):
         y, gx, gw = _all_three(**layer)
