@@ -31,8 +31,9 @@ from .geometry import Pair
 from .im2col import take, valid
 from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange, uint
-from .microkernel import HALF, ROWS
-from .tiles import DEPTH, add_turned, columns_of, looks_inside, matrices_of, tiles, views_of
+from .microkernel import HALF, ROWS, VECTOR_BYTES
+from .simd import at_least, load, load_inside, store, transpose, turn
+from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles, views_of
 
 __all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights", "workspace_bytes"]
 
@@ -69,7 +70,8 @@ def pack_weights_numpy(
 def pack_weights(
     weight: Array, w: Array, G: int, th: Array, tw: Array, turned: bool, cuts: Array
 ) -> None:
-    """w[g][tile][kh, kw, c][m in tile] = weight[g M + m, c, th[kh], tw[kw]], 0 beyond the last m.
+    """w[g][tile][kh, kw, c][m in tile] = weight[g M + m, c, th[kh], tw[kw]]; beyond the last m
+    anything.
 
     weight: (F, C/G, KH, KW). th, tw: the taps that are wanted. ``turned`` (for grad_input): the
     columns are input channels and the rows filters. w: flat.
@@ -89,15 +91,22 @@ def pack_weights(
         g, tile, c0 = task // (cuts.size * blocks), task // blocks % cuts.size, task % blocks * 16
         left = columns_of(cuts, tile, h)
         width = cuts[tile] * h
-        to = (g * columns + left) * K
-        some = min(width, M - left)
-        for c in range(c0, min(c0 + 16, C)):
-            for tap in range(TH * TW):
-                t = to + (tap * C + c) * width
-                source = g * (F // G) * CG * taps + left * m_step + c * c_step
-                source += th[tap // TW] * KW + tw[tap % TW]
-                take(w, t, wf, source, m_step, some)
-                fill(w, t + some, 0, width - some)
+        for m in range(0, width, 2 * h):
+            some = min(2 * h, M - left - m)
+            for c in range(c0, min(c0 + 16, C)):
+                t = (g * columns + left) * K + c * width + m
+                source = g * (F // G) * CG * taps + (left + m) * m_step + c * c_step
+                if some > 0 and TH * TW == taps and m + 2 * h <= width:
+                    for tap in range(0, taps, 2 * h):
+                        turn(
+                            wf, source + tap, m_step, some,
+                            w, t + tap * C * width, C * width, min(2 * h, taps - tap),
+                        )  # fmt: skip
+                else:
+                    for tap in range(TH * TW):
+                        q = t + tap * C * width
+                        take(w, q, wf, source + th[tap // TW] * KW + tw[tap % TW], m_step, some)
+                        fill(w, q + max(some, 0), 0, min(2 * h, width - m) - max(some, 0))
 
 
 def correlate_numpy(
@@ -152,12 +161,14 @@ def correlate(
     bands = (OH + R - 1) // R
     # The rows of a tile are the same pixel of several images: all of them see the same taps.
     alike = I % ROWS == 0
-    together = 1 if alike or KW * C >= 128 else KH
     xf, yf = x.reshape(x.size), y.reshape(y.size)
+    starts = np.zeros(G * columns + 2 * h, x.dtype)
+    for g in range(G):
+        copy(starts, g * columns, bias, g * M, M)
     for task in prange((N + I - 1) // I * bands):
         n0, h0 = task // bands * I, task % bands * R
         images, rows = min(I, N - n0), min(R, OH - h0)
-        seen = np.empty(C * HP * WP * I, x.dtype)
+        seen = np.empty(C * HP * WP * I + 2 * h, x.dtype)
         skip = SH if KH == 1 else 1
         _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
         steps = np.empty(K, np.int64)
@@ -180,49 +191,83 @@ def correlate(
                     j += 1
         for j in range(pixels, blocks * ROWS):
             places[j], goals[j] = places[pixels - 1], -1
-        acc = np.empty(BLOCKS * ROWS * 6 * h, x.dtype)
+        acc = np.empty(BLOCKS * ROWS * 6 * h + 2 * h, x.dtype)
         g, column = n0 % G, 0
         for cut in cuts:
             width = cut * h
             part = (g * columns + column) * K
             for first in range(0, blocks, BLOCKS):
-                some = min(BLOCKS, blocks - first)
-                fill(acc, 0, 0, some * ROWS * width)
-                for kh in range(0, KH, together):
-                    for b in range(some):
-                        r = (first + b) * ROWS
-                        low, high = kh * KW, (kh + together) * KW
-                        if alike:
-                            low, high = _seeing(
-                                (h0 + r // (OW * I)) * SH + down[kh], H, r // I % OW * SW, right, W
-                            )
-                            low, high = kh * KW + low, kh * KW + high
-                        for k in range(low * C, high * C, DEPTH):
-                            add_turned(
-                                cut, seen, 0, places, r, steps, k, min(DEPTH, high * C - k),
-                                w, part + k * width, width, acc, b * ROWS * width,
+                some, r0 = min(BLOCKS, blocks - first), first * ROWS
+                _start(acc, some * ROWS, width, starts, g * columns + column)
+                if alike:
+                    for kh in range(KH):
+                        for b in range(some):
+                            r = r0 + b * ROWS
+                            h_, w_ = (h0 + r // (OW * I)) * SH, r // I % OW * SW
+                            low, high = _seeing(h_ + down[kh], H, w_, right, W)
+                            _add_terms(
+                                cut, seen, places, r, steps, (kh * KW + low) * C,
+                                (kh * KW + high) * C, w, part, acc, b * ROWS,
                             )  # fmt: skip
-                for m in range(min(width, M - column)):
-                    to, value = (n0 * M + column + m) * YH * YW, bias[g * M + column + m]
-                    for b in range(some):
-                        r, q = (first + b) * ROWS, (b * width + m) * ROWS
-                        if I == 1 and goals[r + ROWS - 1] - goals[r] == ROWS - 1:  # neighbours
-                            _put_row(yf, to + goals[r], acc, q, value, floor)
-                        else:
-                            for i in range(ROWS):
-                                if goals[r + i] >= 0:
-                                    total = acc[q + i] + value
-                                    yf[to + goals[r + i]] = max(total, floor)
+                else:
+                    for k in range(0, K, DEPTH):
+                        for b in range(some):
+                            _add_terms(
+                                cut, seen, places, r0 + b * ROWS, steps, k, min(k + DEPTH, K),
+                                w, part, acc, b * ROWS,
+                            )  # fmt: skip
+                n = min(some * ROWS, pixels - r0)
+                if floor > -np.inf:
+                    for i in range(0, n * width, 2 * h):
+                        store(acc, i, at_least(load(acc, i), floor))
+                to = (n0 * M + column) * YH * YW
+                _put(acc, n, width, yf, to, YH * YW, goals, r0, min(width, M - column), I)
             column += width
 
 
 @inline
-def _put_row(y: Array, t: int, acc: Array, q: int, bias: float, floor: float) -> None:
-    """``y[t : t + ROWS] = max(floor, acc[q : q + ROWS] + bias)``; NaN stays NaN."""
-    t, q = uint(t), uint(q)
-    for i in range(uint(ROWS)):
-        total = acc[q + i] + bias
-        y[t + i] = max(total, floor)
+def _start(acc: Array, n: int, width: int, starts: Array, s: int) -> None:
+    """acc[i, m] = starts[s + m] for i < n, m < width: whole vectors, of which the next row's first
+    overwrites what is too much."""
+    lanes = VECTOR_BYTES // acc.itemsize
+    for i in range(n):
+        for m in range(0, width, lanes):
+            store(acc, i * width + m, load(starts, s + m))
+
+
+@inline
+def _add_terms(
+    cut: int, seen: Array, places: Array, r: int, steps: Array, low: int, high: int, w: Array,
+    part: int, acc: Array, i: int,
+) -> None:  # fmt: skip
+    """acc[i + row, m] += the terms low..high of the sums of ROWS pixels."""
+    width = cut * (HALF // w.itemsize)
+    for k in range(low, high, DEPTH):
+        add_tile(
+            cut, seen, 0, places, r, steps, k, min(DEPTH, high - k),
+            w, part + k * width, width, acc, i * width, width,
+        )  # fmt: skip
+
+
+@inline
+def _put(
+    acc: Array, n: int, width: int, y: Array, to: int, plane: int, goals: Array, r: int, M: int,
+    I: int,
+) -> None:  # fmt: skip
+    """y[to + m plane + goals[r + i]] = acc[i, m] for i < n, m < M."""
+    lanes = VECTOR_BYTES // y.itemsize
+    whole = 0
+    if I == 1 and goals[r + n - 1] - goals[r] == n - 1:  # neighbours: squares of them are turned
+        whole = n // lanes * lanes
+        for i in range(0, whole, lanes):
+            for m in range(0, M, lanes):
+                t = to + m * plane + goals[r] + i
+                transpose(acc, i * width + m, width, lanes, y, t, plane, min(lanes, M - m))
+    for m in range(uint(M)):
+        for i in range(uint(whole), uint(n)):
+            goal = goals[uint(r) + i]
+            if goal >= 0:
+                y[uint(to + goal) + m * uint(plane)] = acc[i * uint(width) + m]
 
 
 @inline
@@ -242,18 +287,21 @@ def _surround(
     x: Array, n0: int, images: int, C: int, H: int, W: int, to: Array, top: int, left: int,
     HP: int, WP: int, I: int, skip: int,
 ) -> None:  # fmt: skip
-    """to[c, hp, wp, i] = x[n0 + i, c, top + hp, left + wp], 0 outside; every ``skip``-th row."""
+    """to[c, hp, wp, i] = x[n0 + i, c, top + hp, left + wp], 0 outside; every ``skip``-th row.
+
+    Behind its last number, ``to`` has space for a vector more.
+    """
     low, high = valid(left, 1, W, 0, WP)
+    lanes = VECTOR_BYTES // x.itemsize
     for c in range(C):
         for hp in range(0, HP, skip):
             row = (c * HP + hp) * WP * I
             inside = 0 <= top + hp < H
             if I == 1:
-                fill(to, row, 0, low if inside else WP)
-                if inside:
-                    source = ((n0 * C + c) * H + top + hp) * W + left + low
-                    copy(to, row + low, x, source, high - low)
-                    fill(to, row + high, 0, WP - high)
+                source = ((n0 * C + c) * H + top + hp) * W + left
+                end = high if inside else 0
+                for wp in range(0, WP, lanes):  # beyond WP, the next row overwrites it
+                    store(to, row + wp, load_inside(x, source + wp, low - wp, end - wp))
             else:
                 fill(to, row, 0, WP * I)
                 if inside:

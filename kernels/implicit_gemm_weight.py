@@ -20,7 +20,7 @@ from .backend import Array, empty
 from .gemm import fill
 from .geometry import Pair
 from .im2col import valid
-from .jit import kernel, prange, uint
+from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS
 from .simd import turn
 from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles, views_of
@@ -67,8 +67,8 @@ def pack_pixels(
         width = cuts[tile] * h
         to = (g * columns + left) * pixels + ((n // I * run) * I + n % I) * width
         source = ((((n0 + n) * G + g) * M + left) * OH + h0) * OW
-        for p in range(first, min(first + some, run), 2 * h):
-            for m in range(0, width, 2 * h):
+        for m in range(0, width, 2 * h):
+            for p in range(first, min(first + some, run), 2 * h):
                 lanes, squares = min(2 * h, width - m), min(2 * h, run - p)
                 t, q = to + p * I * width + m, source + m * OH * OW + p
                 wanted = min(lanes, M - left - m)
@@ -203,25 +203,43 @@ def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Arra
     rows = (TH * TW * C + ROWS - 1) // ROWS * ROWS
     h = HALF // gw.itemsize
     columns = columns_of(cuts, cuts.size, h)
-    blocks = (C + 15) // 16
     gwf = gw.reshape(gw.size)
     T = cuts.size
-    for task in prange(G * T * blocks):
-        g, tile, c0 = task // (T * blocks), task // blocks % T, task % blocks * 16
+    # Neighbours in gw are taps, or where there is one only, channels.
+    apart, run = (C, taps) if taps > 1 else (1, C)
+    for task in prange(G * T * 3):  # a tile has up to three vectors
+        g, tile, m = task // (T * 3), task // 3 % T, task % 3 * 2 * h
         left = columns_of(cuts, tile, h)
         width = cuts[tile] * h
-        source = (g * columns + left) * rows
-        some, step = uint(min(width, M - left)), uint(C * taps)
-        if taps > TH * TW:
-            for m in range(some):
-                to = ((g * M + left) * C + c0) * taps
-                fill(gwf, uint(to) + m * step, 0, (min(c0 + 16, C) - c0) * taps)
-        for c in range(c0, min(c0 + 16, C)):
-            for tap in range(TH * TW):
-                to = ((g * M + left) * C + c) * taps + th[tap // TW] * KW + tw[tap % TW]
-                t = uint(source + (tap * C + c) * width)
-                for m in range(some):
-                    gwf[uint(to) + m * step] = sums[t + m]
+        source = (g * columns + left) * rows + m
+        some = min(2 * h, width - m, M - left - m)
+        goal = (g * M + left + m) * C * taps
+        if some > 0 and taps > TH * TW:
+            fill(gwf, goal, 0, some * C * taps)
+            for c in range(C):
+                for tap in range(TH * TW):
+                    to = goal + c * taps + th[tap // TW] * KW + tw[tap % TW]
+                    _put_column(gwf, to, C * taps, sums, source + (tap * C + c) * width, some)
+        elif some > 0:
+            for first in range(0, C * taps, run):
+                for i in range(0, run, 2 * h):
+                    s = source + (first // taps + i * apart) * width
+                    to, squares = goal + first + i, min(2 * h, run - i)
+                    if first + i + 2 * h <= C * taps:  # what is too much is overwritten later
+                        turn(sums, s, apart * width, squares, gwf, to, C * taps, some)
+                    else:
+                        for j in range(squares):
+                            _put_column(
+                                gwf, to + j, C * taps, sums, s + j * apart * width, some
+                            )
+
+
+@inline
+def _put_column(gw: Array, t: int, step: int, sums: Array, s: int, n: int) -> None:
+    """``gw[t : t + n * step : step] = sums[s : s + n]``."""
+    t, step, s = uint(t), uint(step), uint(s)
+    for m in range(uint(n)):
+        gw[t + m * step] = sums[s + m]
 
 
 def grad_weight(

@@ -53,11 +53,11 @@ ROWS = 8 if VECTOR_BYTES == 64 else 4
 HALVES = (6, 4, 3, 2, 1)  # the tiles that there are, in half vectors
 
 
-def _generator(halves: int, masked: bool = False, turned: bool = False) -> Any:
+def _generator(halves: int, masked: bool = False) -> Any:
     """outer_products for a tile of ``halves`` half vectors, as a function that writes LLVM IR.
 
     The last argument, n, is used by a ``masked`` tile: of b, n columns are there, the rest is not
-    read. A ``turned`` tile is stored by columns: to[t + j ROWS + i].
+    read.
     """
     from llvmlite import ir
     from numba.core import types
@@ -161,18 +161,10 @@ def _generator(halves: int, masked: bool = False, turned: bool = False) -> Any:
 
             builder.position_at_end(after)
 
-            def add_to(at: Any, kind: Any, total: Any) -> None:
-                place = element(pto, at, kind)
+            for (i, v), total in zip(tile, more):
+                at = builder.add(t, builder.mul(integer(i), to_row))
+                place = element(pto, builder.add(at, integer(begins[v])), kinds[v])
                 aligned(builder.store(builder.fadd(aligned(builder.load(place)), total), place))
-
-            if not turned:
-                for (i, v), total in zip(tile, more):
-                    at = builder.add(t, builder.mul(integer(i), to_row))
-                    add_to(builder.add(at, integer(begins[v])), kinds[v], total)
-                return target.get_dummy_value()
-            for v, w in enumerate(widths):
-                for j, total in enumerate(_turned(builder, more[v :: len(widths)], w)):
-                    add_to(builder.add(t, integer(begins[v] * ROWS + j * w)), kinds[v], total)
             return target.get_dummy_value()
 
         return signature, write
@@ -191,45 +183,13 @@ def as_it_stands(module: Any, loop: Any, branch: Any) -> None:
     branch.set_metadata("llvm.loop", this)
 
 
-def _turned(builder: Any, rows: list[Any], width: int) -> list[Any]:
-    """ROWS vectors, one after the other, as a matrix whose rows have become columns.
-
-    Shuffled like a deck of cards (one from the upper half of the rows, one from the lower half, and
-    so on), log2(ROWS) times.
-    """
-    for _ in range(ROWS.bit_length() - 1):
-        pairs = zip(rows[: ROWS // 2], rows[ROWS // 2 :])
-        rows = [
-            builder.shuffle_vector(upper, lower, order)
-            for upper, lower in pairs
-            for order in _interleaved(width)
-        ]
-    return rows
-
-
-def _interleaved(width: int) -> list[Any]:
-    """The indices of a0 b0 a1 b1 ... in (a, b), as two vectors."""
-    from llvmlite import ir
-
-    order = [i + side * width for i in range(width) for side in (0, 1)]
-    kind = ir.VectorType(ir.IntType(32), width)
-    return [ir.Constant(kind, half) for half in (order[:width], order[width:])]
-
-
-def _plain(halves: int, turned: bool = False) -> Any:
+def _plain(halves: int) -> Any:
     """A tile without the compiler."""
 
     def tile(*args: Any) -> None:
-        first, (to, t, to_row, _) = args[:-4], args[-4:]
-        n = halves * (HALF // to.itemsize)
         loops: Any = outer_products
-        if turned:
-            columns = to[t : t + n * ROWS].reshape(n, ROWS)
-            rows = columns.T.copy().reshape(-1)
-            loops(*first, rows, 0, n, n)
-            columns[...] = rows.reshape(ROWS, n).T
-        else:
-            loops(*first, to, t, to_row, n)
+        to = args[-4]
+        loops(*args[:-1], halves * (HALF // to.itemsize))
 
     return tile
 
@@ -237,10 +197,6 @@ def _plain(halves: int, turned: bool = False) -> Any:
 if COMPILED:
     tile6, tile4, tile3, tile2, tile1 = (numba.extending.intrinsic(_generator(h)) for h in HALVES)
     masked = numba.extending.intrinsic(_generator(2, masked=True))
-    turned6, turned4, turned3, turned2, turned1 = (
-        numba.extending.intrinsic(_generator(h, turned=True)) for h in HALVES
-    )
 else:
     tile6, tile4, tile3, tile2, tile1 = (_plain(h) for h in HALVES)
     masked = outer_products
-    turned6, turned4, turned3, turned2, turned1 = (_plain(h, turned=True) for h in HALVES)

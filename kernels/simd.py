@@ -1,6 +1,6 @@
 """Whole vectors as values: what a loop over 4, 8 or 16 neighbours is meant to become.
 
-    v = load(a, i)          a[i : i + lanes]
+    v = load(a, i)          a[i : i + lanes]; load_inside: some lanes of it, and zeros
     store(a, i, 4 * v - w)  arithmetic is element by element, as with NumPy's arrays
     transpose(...)          a square of numbers, rows become columns
     product(...)            a block of a matrix product, its sums held in registers
@@ -33,6 +33,15 @@ WIDE = 2  # vectors
 def _load(a: Array, i: int) -> Array:
     """The vector a[i : i + lanes]."""
     return a[i : i + VECTOR_BYTES // a.itemsize].copy()
+
+
+def _load_inside(a: Array, i: int, low: int, high: int) -> Array:
+    """a[i + j] for lanes j with low <= j < high, 0 for the others, which are not read."""
+    v = np.zeros(VECTOR_BYTES // a.itemsize, a.dtype)
+    low, high = max(low, 0), min(high, len(v))
+    if low < high:
+        v[low:high] = a[i + low : i + high]
+    return v
 
 
 def _store(a: Array, i: int, v: Array) -> None:
@@ -82,16 +91,18 @@ def _product(rows: int, wide: int) -> Any:
 
 
 load: Any
+load_inside: Any
 store: Any
 at_least: Any
 transpose: Any
-load, store, at_least, transpose = _load, _store, _at_least, _transpose
+load, load_inside, store = _load, _load_inside, _store
+at_least, transpose = _at_least, _transpose
 product = _product
 if COMPILED:
     from . import simd_llvm
 
-    load, store, at_least = simd_llvm.load, simd_llvm.store, simd_llvm.at_least
-    transpose, product = simd_llvm.transpose, simd_llvm.product
+    load, load_inside, store = simd_llvm.load, simd_llvm.load_inside, simd_llvm.store
+    at_least, transpose, product = simd_llvm.at_least, simd_llvm.transpose, simd_llvm.product
 tall_product, low_product = product(TALL, WIDE), product(LOW, WIDE)
 
 

@@ -100,6 +100,38 @@ def load(context: Any, a: Any, i: Any) -> Any:
 
 
 @intrinsic
+def load_inside(context: Any, a: Any, i: Any, low: Any, high: Any) -> Any:
+    """a[i + j] for lanes j with low <= j < high, 0 for the others, which are not read."""
+    vector = Vector(a.dtype)
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = _llvm_type(vector)
+        _, i, low, high = arguments
+        base = _data(target, builder, signature.args[0], arguments[0])
+        integers = ir.VectorType(i.type, kind.count)
+        lane = ir.Constant(integers, list(range(kind.count)))
+        bounds = (_everywhere(builder, integers, n) for n in (low, high))
+        from_low, below_high = (
+            builder.icmp_signed(sign, lane, bound) for sign, bound in zip((">=", "<"), bounds)
+        )
+        mask = builder.and_(from_low, below_high)
+        place = _place(builder, base, i, kind)
+        name = f"v{kind.count}{kind.element.intrinsic_name}"
+        align = ir.IntType(32)
+        masked = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module,
+            ir.FunctionType(kind, [place.type, align, mask.type, kind]),
+            f"llvm.masked.load.{name}.p0{name}",
+        )
+        nothing = ir.Constant(kind, [0] * kind.count)
+        bytes_ = 4 if isinstance(kind.element, ir.FloatType) else 8
+        return builder.call(masked, [place, align(bytes_), mask, nothing])
+
+    n = types.intp
+    return vector(a, n, n, n), write
+
+
+@intrinsic
 def store(context: Any, a: Any, i: Any, v: Any) -> Any:
     """a[i : i + lanes] = v."""
 

@@ -20,11 +20,6 @@ from .microkernel import (
     tile3,
     tile4,
     tile6,
-    turned1,
-    turned2,
-    turned3,
-    turned4,
-    turned6,
 )
 
 DEPTH = 512  # terms added up in one go: a longer chain would round more
@@ -70,24 +65,6 @@ def add_tile(
             tile2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
         else:
             tile1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0)
-
-
-@inline
-def add_turned(
-    halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
-    b: Array, q: int, b_row: int, to: Array, t: int,
-) -> None:  # fmt: skip
-    """``outer_products`` of ROWS rows and ``halves`` half vectors of columns, stored by columns."""
-    if halves == 6:
-        turned6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    elif halves == 4:
-        turned4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    elif halves == 3:
-        turned3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    elif halves == 2:
-        turned2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
-    else:
-        turned1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, 0, 0)
 
 
 def views_of(flat: Array, G: int, rows: int, cuts: Array) -> Iterator[tuple[int, Array]]:

@@ -1,0 +1,80 @@
+"""Vectors as values: the compiled functions against plain loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minitorch_cnn.kernels import simd
+from minitorch_cnn.kernels.jit import numba
+from minitorch_cnn.kernels.microkernel import VECTOR_BYTES
+
+DTYPES = [np.float32, np.float64]
+
+
+def compiled(fn: Any) -> Any:
+    return numba.njit(fn) if simd.COMPILED else fn
+
+
+@compiled
+def _copy_inside(a: Any, i: int, low: int, high: int, to: Any, t: int) -> None:
+    simd.store(to, t, simd.load_inside(a, i, low, high))
+
+
+@compiled
+def _arithmetic(a: Any, b: Any, to: Any) -> None:
+    v, w = simd.load(a, 1), simd.load(b, 3)
+    simd.store(to, 2, simd.at_least(3 * v - w + v * w, -1.0))
+
+
+@compiled
+def _turn(source: Any, s: int, s_row: int, rows: int, to: Any, t: int, t_row: int, n: int) -> None:
+    simd.transpose(source, s, s_row, rows, to, t, t_row, n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_only_the_lanes_inside_are_read(dtype: Any) -> None:
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    a = np.arange(1, 6, dtype=dtype)
+    for i in range(-lanes, 6):
+        for low in range(max(-1, -i), lanes + 2):
+            for high in range(-2, min(lanes, 5 - i) + 1):  # nothing outside a is asked for
+                to = np.full(lanes + 2, 7, dtype)
+                _copy_inside(a, i, low, high, to, 1)
+                expected = [a[i + j] if low <= j < high else 0 for j in range(lanes)]
+                np.testing.assert_array_equal(to, [7, *expected, 7])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arithmetic(dtype: Any) -> None:
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-3, 4, 20).astype(dtype) for _ in range(2))  # exact in any order
+    b[4] = np.nan
+    to = np.full(20, 9, dtype)
+    _arithmetic(a, b, to)
+    v, w = a[1 : 1 + lanes], b[3 : 3 + lanes]
+    expected = np.full(20, 9, dtype)
+    expected[2 : 2 + lanes] = [max(x, -1) if x == x else x for x in 3 * v - w + v * w]
+    np.testing.assert_array_equal(to, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_square_is_turned(dtype: Any) -> None:
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    source = np.arange(lanes * (lanes + 3) + 2, dtype=dtype)
+    for rows in (1, lanes - 1, lanes):
+        for n in (1, lanes - 1, lanes):
+            to = np.full(lanes * (lanes + 1) + 5, -1, dtype)
+            _turn(source, 2, lanes + 3, rows, to, 3, lanes + 1, n)
+            expected = to.copy()
+            for j in range(n):
+                for i in range(rows):
+                    expected[3 + j * (lanes + 1) + i] = source[2 + i * (lanes + 3) + j]
+                # Of rows that do not exist, the last one's number stands there.
+                last = source[2 + (rows - 1) * (lanes + 3) + j]
+                expected[3 + j * (lanes + 1) :][rows:lanes] = last
+            expected[3 + n * (lanes + 1) - 1 :] = -1  # and of columns, nothing
+            np.testing.assert_array_equal(to, expected)
