@@ -91,22 +91,33 @@ def pack_weights(
         g, tile, c0 = task // (cuts.size * blocks), task // blocks % cuts.size, task % blocks * 16
         left = columns_of(cuts, tile, h)
         width = cuts[tile] * h
+        square = np.empty(4 * h * h, weight.dtype)
         for m in range(0, width, 2 * h):
             some = min(2 * h, M - left - m)
-            for c in range(c0, min(c0 + 16, C)):
-                t = (g * columns + left) * K + c * width + m
-                source = g * (F // G) * CG * taps + (left + m) * m_step + c * c_step
-                if some > 0 and TH * TW == taps and m + 2 * h <= width:
-                    for tap in range(0, taps, 2 * h):
-                        turn(
-                            wf, source + tap, m_step, some,
-                            w, t + tap * C * width, C * width, min(2 * h, taps - tap),
-                        )  # fmt: skip
-                else:
+            to = (g * columns + left) * K + m
+            source = g * (F // G) * CG * taps + (left + m) * m_step
+            if some <= 0 or TH * TW < taps or m + 2 * h > width:
+                for c in range(c0, min(c0 + 16, C)):
                     for tap in range(TH * TW):
-                        q = t + tap * C * width
-                        take(w, q, wf, source + th[tap // TW] * KW + tw[tap % TW], m_step, some)
-                        fill(w, q + max(some, 0), 0, min(2 * h, width - m) - max(some, 0))
+                        t = to + (tap * C + c) * width
+                        q = source + c * c_step + th[tap // TW] * KW + tw[tap % TW]
+                        take(w, t, wf, q, m_step, some)
+                        fill(w, t + max(some, 0), 0, min(2 * h, width - m) - max(some, 0))
+            elif turned:
+                for c in range(c0, min(c0 + 16, C)):
+                    for tap in range(0, taps, 2 * h):
+                        t, q = to + (tap * C + c) * width, source + c * c_step + tap
+                        turn(wf, q, m_step, some, w, t, C * width, min(2 * h, taps - tap))
+            else:  # a filter's numbers lie side by side: (c, kh, kw)
+                c, tap, last = c0, 0, min(c0 + 16, C) * taps
+                for q in range(c0 * taps, last, 2 * h):
+                    squares = min(2 * h, last - q)
+                    turn(wf, source + q, m_step, some, square, 0, 2 * h, squares)
+                    for j in range(squares):
+                        store(w, to + (tap * C + c) * width, load(square, j * 2 * h))
+                        tap += 1
+                        if tap == taps:
+                            c, tap = c + 1, 0
 
 
 def correlate_numpy(
