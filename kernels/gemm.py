@@ -118,14 +118,14 @@ def _add_rows(
     j = 0
     while j < n:
         if n - j >= 6 * h:
-            tile6(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0)
+            tile6(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0, 1, 0)
             j += 6 * h
         elif n - j >= 4 * h:
-            tile4(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0)
+            tile4(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0, 1, 0)
             j += 4 * h
         else:
             some = min(2 * h, n - j)
-            masked(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, some)
+            masked(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, some, 1, 0)
             j += 2 * h
 
 

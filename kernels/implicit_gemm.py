@@ -96,7 +96,7 @@ def pack_weights(
             some = min(2 * h, M - left - m)
             to = (g * columns + left) * K + m
             source = g * (F // G) * CG * taps + (left + m) * m_step
-            if some <= 0 or TH * TW < taps or m + 2 * h > width:
+            if some <= 0 or taps > TH * TW or m + 2 * h > width:
                 for c in range(c0, min(c0 + 16, C)):
                     for tap in range(TH * TW):
                         t = to + (tap * C + c) * width
@@ -256,7 +256,7 @@ def _add_terms(
     for k in range(low, high, DEPTH):
         add_tile(
             cut, seen, 0, places, r, steps, k, min(DEPTH, high - k),
-            w, part + k * width, width, acc, i * width, width,
+            w, part + k * width, width, acc, i * width, width, 1, 0,
         )  # fmt: skip
 
 

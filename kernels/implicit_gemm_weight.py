@@ -166,20 +166,15 @@ def sum_pixels(
                 a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
                 c, d = valid(right[tap % KW], SW, W, 0, OW)
                 to, r = goal + block * ROWS * width, (block - first) * ROWS
-                if d - c == OW:
-                    for k in range((a - h0) * OW * I, (z - h0) * OW * I, DEPTH):
-                        add_tile(
-                            cut, xf, images, places, r, steps, k,
-                            min(DEPTH, (z - h0) * OW * I - k), b, part + k * width, width,
-                            total, to, width,
-                        )  # fmt: skip
-                elif d > c:
-                    for oh in range(a - h0, z - h0):
-                        k = (oh * OW + c) * I
-                        add_tile(
-                            cut, xf, images, places, r, steps, k, (d - c) * I,
-                            b, part + k * width, width, total, to, width,
-                        )  # fmt: skip
+                run, runs, gap = (d - c) * I, z - a, (OW - d + c) * I
+                if gap == 0:
+                    run, runs = run * runs, 1
+                start = ((a - h0) * OW + c) * I
+                for k in range(start, start + run, DEPTH):  # once, unless rows are very long
+                    add_tile(
+                        cut, xf, images, places, r, steps, k, min(DEPTH, start + run - k),
+                        b, part + k * width, width, total, to, width, runs, gap,
+                    )  # fmt: skip
 
 
 def unpack_sums_numpy(
@@ -309,7 +304,8 @@ def sum_of_products(
     N = len(x) // G
     cuts, columns = _cuts(M, x.itemsize)
     blocks = -(-down.size * right.size * C // ROWS)
-    I = math.gcd(N, ROWS) if OH * OW <= 64 else 1
+    # Small images several at a time; not too many: planes of 16 x 16 share a few sets of a cache.
+    I = math.gcd(N, ROWS if OH * OW <= 32 else 4) if OH * OW <= 64 else 1
     row = G * columns * OW * x.itemsize  # bytes of one row of one packed image
     some = max(1, CHUNK // (row * OH * I)) * I
     rows = OH if row * OH * I <= CHUNK else max(1, CHUNK // (row * I))

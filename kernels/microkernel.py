@@ -2,6 +2,9 @@
 
     to[i, j] += sum over k of a[row_i + step_k] * b[k, j]        ROWS rows i, a tile of columns j
 
+k may leave numbers out at regular intervals: ``runs`` times ``depth`` of them count, and between
+two runs ``gap`` do not. So the sum goes over a part of an image's columns in one go.
+
 The tile is a few vectors wide. b is read as it lies, a vector at a time; of a, single numbers are
 taken, from anywhere (a table of places, ``steps``, tells how to go from k to k + 1), and multiplied
 with whole vectors. So only b has to be packed, and a can be an image that a window moves over.
@@ -27,15 +30,17 @@ from .jit import numba
 
 def outer_products(
     a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
-    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int,
+    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int, runs: int, gap: int,
 ) -> None:  # fmt: skip
-    """to[t + i to_row + j] += sum over k < depth of
-    a[a0 + rows[r + i] + steps[k0 + k]] * b[q + k b_row + j], for i < ROWS and j < n."""
+    """to[t + i to_row + j] += sum over k of
+    a[a0 + rows[r + i] + steps[k0 + k]] * b[q + k b_row + j], for i < ROWS and j < n, and
+    k = run (depth + gap) + 0 ... depth - 1 with run < runs."""
     for i in range(ROWS):
         start = a0 + rows[r + i]
-        for k in range(depth):
-            for j in range(n):
-                to[t + i * to_row + j] += a[start + steps[k0 + k]] * b[q + k * b_row + j]
+        for run in range(runs):
+            for k in range(run * (depth + gap), run * (depth + gap) + depth):
+                for j in range(n):
+                    to[t + i * to_row + j] += a[start + steps[k0 + k]] * b[q + k * b_row + j]
 
 
 def _vector_bytes() -> int:
@@ -56,8 +61,7 @@ HALVES = (6, 4, 3, 2, 1)  # the tiles that there are, in half vectors
 def _generator(halves: int, masked: bool = False) -> Any:
     """outer_products for a tile of ``halves`` half vectors, as a function that writes LLVM IR.
 
-    The last argument, n, is used by a ``masked`` tile: of b, n columns are there, the rest is not
-    read.
+    The argument n is used by a ``masked`` tile: of b, n columns are there, the rest is not read.
     """
     from llvmlite import ir
     from numba.core import types
@@ -65,10 +69,10 @@ def _generator(halves: int, masked: bool = False) -> Any:
 
     def typed(
         context: Any, a: Any, a0: Any, rows: Any, r: Any, steps: Any, k0: Any, depth: Any,
-        b: Any, q: Any, b_row: Any, to: Any, t: Any, to_row: Any, n: Any,
+        b: Any, q: Any, b_row: Any, to: Any, t: Any, to_row: Any, n: Any, runs: Any, gap: Any,
     ) -> Any:  # fmt: skip
         i = types.intp
-        signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, i, i, i)
+        signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, i, i, i, i, i)
 
         def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             number = target.get_value_type(signature.args[0].dtype)
@@ -122,7 +126,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
 
             pa, prows, psteps, pb, pto = (pointer(i) for i in (0, 2, 4, 7, 10))
             a0, r, k0, depth = (arguments[i] for i in (1, 3, 5, 6))
-            q, b_row, t, to_row, n = (arguments[i] for i in (8, 9, 11, 12, 13))
+            q, b_row, t, to_row, n, runs, gap = (arguments[i] for i in (8, 9, *range(11, 16)))
             if masked:
                 lanes = ir.VectorType(integer, widths[0])
                 count = everywhere(widths[0], n)
@@ -130,10 +134,17 @@ def _generator(halves: int, masked: bool = False) -> Any:
             places = [builder.load(element(prows, builder.add(r, integer(i)))) for i in range(ROWS)]
             starts = [element(pa, builder.add(a0, place)) for place in places]
             tile = [(i, v) for i in range(ROWS) for v in range(len(widths))]
-            last = builder.add(k0, depth)
+            nothings = [ir.Constant(kinds[v], [0] * widths[v]) for _, v in tile]
             entry = builder.block
-            loop = builder.append_basic_block("over_k")
-            after = builder.append_basic_block("after")
+            run, loop, ended, after = (
+                builder.append_basic_block(name) for name in ("run", "over_k", "ended", "after")
+            )
+            builder.branch(run)
+
+            builder.position_at_end(run)
+            ran, first, first_b = (builder.phi(integer) for _ in range(3))
+            so_far = [builder.phi(kinds[v]) for _, v in tile]
+            last = builder.add(first, depth)
             builder.branch(loop)
 
             builder.position_at_end(loop)
@@ -147,17 +158,27 @@ def _generator(halves: int, masked: bool = False) -> Any:
                 wide = {w: everywhere(w, factor) for w in widths}
                 for v, w in enumerate(widths):
                     more.append(fma(v, wide[w], columns[v], sums[i * len(widths) + v]))
-            nothings = [ir.Constant(kinds[v], [0] * widths[v]) for _, v in tile]
-            following = builder.add(k, integer(1))
-            for phi, first, after_that in [
-                (k, k0, following),
-                (at_b, q, builder.add(at_b, b_row)),
-                *zip(sums, nothings, more),
-            ]:
-                phi.add_incoming(first, entry)
-                phi.add_incoming(after_that, loop)
-            again = builder.cbranch(builder.icmp_signed("<", following, last), loop, after)
+            following, following_b = builder.add(k, integer(1)), builder.add(at_b, b_row)
+            again = builder.cbranch(builder.icmp_signed("<", following, last), loop, ended)
             as_it_stands(builder.module, loop, again)
+
+            builder.position_at_end(ended)
+            done = builder.add(ran, integer(1))
+            behind, behind_b = (
+                builder.add(following, gap), builder.add(following_b, builder.mul(gap, b_row))
+            )  # fmt: skip
+            builder.cbranch(builder.icmp_signed("<", done, runs), run, after)
+            for phi, from_entry, from_ended in [
+                (ran, integer(0), done), (first, k0, behind), (first_b, q, behind_b),
+                *zip(so_far, nothings, more),
+            ]:  # fmt: skip
+                phi.add_incoming(from_entry, entry)
+                phi.add_incoming(from_ended, ended)
+            for phi, from_run, from_loop in [
+                (k, first, following), (at_b, first_b, following_b), *zip(sums, so_far, more)
+            ]:
+                phi.add_incoming(from_run, run)
+                phi.add_incoming(from_loop, loop)
 
             builder.position_at_end(after)
 
@@ -188,8 +209,8 @@ def _plain(halves: int) -> Any:
 
     def tile(*args: Any) -> None:
         loops: Any = outer_products
-        to = args[-4]
-        loops(*args[:-1], halves * (HALF // to.itemsize))
+        to, (runs, gap) = args[-6], args[-2:]
+        loops(*args[:-3], halves * (HALF // to.itemsize), runs, gap)
 
     return tile
 
