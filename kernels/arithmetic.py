@@ -25,6 +25,21 @@ def add(a: Array, b: Array, y: Array) -> None:
         y[i] = a[i] + b[i]
 
 
+def _add_relu_numpy(a: Array, b: Array, y: Array) -> None:
+    np.add(a, b, out=y)
+    np.maximum(y, 0, out=y)
+
+
+@kernel(numpy=_add_relu_numpy, parallel_above=LARGE)
+def add_relu(a: Array, b: Array, y: Array) -> None:
+    """y = max(a + b, 0); NaN stays NaN."""
+    zero = y.dtype.type(0)
+    for i in prange(y.size):
+        short_vectors()
+        total = a[i] + b[i]
+        y[i] = max(total, zero)
+
+
 def _mul_numpy(a: Array, b: Array, y: Array) -> None:
     np.multiply(a, b, out=y)
 

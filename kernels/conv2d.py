@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import algorithms, autotune, conv2d_cuda
+from . import algorithms, autotune, conv2d_cuda, elementwise
 from .algorithms import Problem
 from .backend import Array, contiguous, empty
 from .geometry import Pair, conv_size, pair
@@ -25,19 +25,30 @@ from .half import is_floating, is_half
 from .im2col import col2im_numpy, windows
 
 ONE, ZERO = (1, 1), (0, 0)
+# Whose forward knows what to do with ``relu`` and ``kept``.
+PREPARED = ("implicit_gemm", "winograd_conv")
 
 
 def forward(
     x: Array, weight: Array, stride: Pair = ONE, padding: Pair = ZERO, dilation: Pair = ONE,
-    groups: int = 1, bias: Array | None = None, algorithm: str = "auto",
+    groups: int = 1, bias: Array | None = None, algorithm: str = "auto", relu: bool = False,
+    kept: dict[Any, Array] | None = None,
 ) -> Array:  # fmt: skip
     """y[n, f, oh, ow] = bias[f] + sum over c, kh, kw of
-    weight[f, c, kh, kw] * x[n, g C/G + c, oh SH + kh DH - PH, ow SW + kw DW - PW], x = 0 outside.
+    weight[f, c, kh, kw] * x[n, g C/G + c, oh SH + kh DH - PH, ow SW + kw DW - PW], x = 0 outside;
+    ``relu``: the larger of that and 0.
 
     x (N, C, H, W), weight (F, C/G, KH, KW), bias (F), y (N, F, OH, OW): float32 or float64; float16
     and bfloat16 are computed in float32. Filter f belongs to group g = f // (F/G). ``algorithm``:
-    one of ``algorithms.NAMES`` that can do it. Cost: numel(y) C/G KH KW multiply-adds.
+    one of ``algorithms.NAMES`` that can do it. ``kept``: what algorithms make of the weight is
+    looked up and left there, for as long as the caller passes it with the same weight; neither it
+    nor ``relu`` speeds anything up on a GPU. Cost: numel(y) C/G KH KW multiply-adds.
     """
+    fast = isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64)
+    if relu and not (fast and x.size and weight.size):
+        y = forward(x, weight, stride, padding, dilation, groups, bias, algorithm)
+        y[y < 0] = 0
+        return y
     if not isinstance(x, np.ndarray):
         return conv2d_cuda.forward(
             x, weight, stride, padding, dilation, groups, bias, algorithm
@@ -58,8 +69,9 @@ def forward(
         "forward", x.shape, weight.shape, size, x.itemsize, stride, padding, dilation, groups
     )
     _compute(
-        problem, algorithm, contiguous(x), contiguous(weight), bias, y, stride, padding, dilation
-    )
+        problem, algorithm, contiguous(x), contiguous(weight), bias, y, stride, padding, dilation,
+        relu=relu, kept=kept,
+    )  # fmt: skip
     return y
 
 
@@ -117,7 +129,10 @@ def grad_weight(
     return gw
 
 
-def _compute(problem: Problem, algorithm: str, *args: Any) -> None:
+def _compute(
+    problem: Problem, algorithm: str, *args: Any, relu: bool = False,
+    kept: dict[Any, Array] | None = None,
+) -> None:  # fmt: skip
     """Let the chosen algorithm fill y, gx or gw; its module has one function per direction."""
     if algorithms.autotuned(algorithm):
         autotune.measure(
@@ -125,7 +140,14 @@ def _compute(problem: Problem, algorithm: str, *args: Any) -> None:
         )
     name = algorithms.choose(problem, algorithm).module
     module = importlib.import_module(f".{name}", __package__)
-    getattr(module, problem.direction)(*args)
+    compute = getattr(module, problem.direction)
+    if (relu or kept is not None) and name in PREPARED:
+        compute(*args, relu, kept)
+        return
+    compute(*args)
+    if relu:
+        y = args[3]
+        elementwise.apply(elementwise.relu, y, out=y)
 
 
 def _integers(

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -358,15 +358,19 @@ class Plan(NamedTuple):
 
 def forward(
     x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Pair, dilation: Pair,
-    floor: float = -np.inf,
+    relu: bool = False, kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
-    """y = the convolution of x with weight, plus bias, at least ``floor``."""
+    """y = the convolution of x with weight, plus bias; ``relu``: the larger of that and 0.
+    ``kept``: of this weight, packed taps."""
     groups = x.shape[1] // weight.shape[1]
     taps = tuple(tuple(range(k)) for k in weight.shape[2:])
     shifts = tuple(tuple(t * d - p for t in ts) for ts, d, p in zip(taps, dilation, padding))
     images = x.reshape(-1, weight.shape[1], *x.shape[2:])
     out = y.reshape(len(images), -1, *y.shape[2:])
-    _run(images, weight, bias, out, taps, shifts, stride, (0, 0), (1, 1), groups, False, floor)
+    floor = 0.0 if relu else -np.inf
+    _run(
+        images, weight, bias, out, taps, shifts, stride, (0, 0), (1, 1), groups, False, floor, kept
+    )
 
 
 def grad_input(
@@ -393,6 +397,7 @@ def grad_input(
 def _run(
     x: Array, weight: Array, bias: Array, y: Array, taps: Axes, shifts: Axes,
     stride: Pair, at: Pair, apart: Pair, groups: int, turned: bool, floor: float,
+    kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
     C, M = x.shape[1], y.shape[1]
     size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], at, apart))
@@ -403,8 +408,13 @@ def _run(
         part[..., at[0] :: apart[0], at[1] :: apart[1]] = nothing
         return
     th, tw, down, right, cuts, panel, columns = plan
-    w = empty((groups * th.size * tw.size * C * columns,), x)
-    pack_weights(weight, w, groups, th, tw, turned, cuts)
+    taps_seen = ("implicit_gemm", th.tobytes(), tw.tobytes())
+    w = None if kept is None else kept.get(taps_seen)
+    if w is None:
+        w = empty((groups * th.size * tw.size * C * columns,), x)
+        pack_weights(weight, w, groups, th, tw, turned, cuts)
+        if kept is not None:
+            kept[taps_seen] = w
     floor = x.dtype.type(floor)
     correlate(x, w, bias, y, size, stride, down, right, at, apart, panel, cuts, floor)
 

@@ -25,6 +25,17 @@ def add(a: Any, b: Any) -> Array:
     return _both("add", np.add, a, b)
 
 
+def add_relu(a: Array, b: Array) -> Array:
+    """max(a + b, 0), of arrays of one shape."""
+    if not _large_alike(a, b):
+        return np.maximum(a + b, 0)
+    from . import arithmetic
+
+    y = empty(a.shape, a)
+    arithmetic.add_relu(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    return y
+
+
 def mul(a: Any, b: Any) -> Array:
     """a b, of arrays that broadcast or numbers."""
     return _both("mul", np.multiply, a, b)

@@ -99,6 +99,26 @@ def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
             yf[first + i] = (xf[first + i] - middle) * factor + new
 
 
+def _scale_relu_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    _scale_numpy(x, m, scale, shift, y)
+    np.maximum(y, 0, out=y)
+
+
+@kernel(numpy=_scale_relu_numpy)
+def _scale_relu(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    """y = max((x - m) scale + shift, 0) per channel; NaN stays NaN."""
+    N, C, L = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    zero = x.dtype.type(0)
+    for row in prange(N * C):
+        short_vectors()
+        first, c = uint(row * L), row % C
+        middle, factor, new = m[c], scale[c], shift[c]
+        for i in range(uint(L)):
+            total = (xf[first + i] - middle) * factor + new
+            yf[first + i] = max(total, zero)
+
+
 def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
     total[:] = gy.sum((0, 2), dtype=np.float64)
     product[:] = (gy * (x - m[:, None])).sum((0, 2), dtype=np.float64)
@@ -161,13 +181,14 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mean, np.maximum(var, 0)
 
 
-def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
-    """y = (x - mean) scale + shift per channel; the three are float64 (C)."""
+def scale(x: Array, mean: Array, scale: Array, shift: Array, relu: bool = False) -> Array:
+    """y = (x - mean) scale + shift per channel, or the larger of that and 0; the three are float64
+    (C)."""
     dtype, x = x.dtype, _prepared(x)
     m = mean.astype(x.dtype)
     y = empty(x.shape, x)
     shift = shift - (mean - m) * scale
-    _run(_scale, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+    _run(_scale_relu if relu else _scale, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
     return y.astype(dtype, copy=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from . import winograd
 from .backend import Array
@@ -15,11 +16,18 @@ def tile_of(size: Sequence[int]) -> int:
 
 
 def forward(
-    x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Pair, dilation: Pair
+    x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Pair, dilation: Pair,
+    relu: bool = False, kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
-    """y = the convolution of x with weight, plus bias; stride and dilation are 1."""
+    """y = the convolution of x with weight, plus bias; stride and dilation are 1. ``relu``: the
+    larger of that and 0. ``kept``: of this weight, transformed filters."""
     assert stride == dilation == (1, 1)
-    winograd.forward(x, weight, padding, bias, tile_of(y.shape[2:]), y=y)
+    tile, u = tile_of(y.shape[2:]), None
+    if kept is not None:
+        u = kept.get(("winograd", tile))
+        if u is None:
+            u = kept["winograd", tile] = winograd.transform_weight(weight, tile)
+    winograd.forward(x, weight, padding, bias, tile, relu, u, y)
 
 
 def grad_input(

@@ -137,6 +137,7 @@ class Tensor:
     # ... and, among a tensor and its views, the number of the last one that changed the history.
     _rewritten: list[int]
     _seen: int = 0  # the last rewriting that this tensor's own history includes
+    _rectified: int = -1  # the version at which no element is known to be below 0
     _hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
     _post_hooks: dict[int, Callable[[Tensor], None]] | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import frozen as frozen
 from . import lecture
 from .alexnet import AlexNet, alexnet
 from .cifar_resnet import (

@@ -100,6 +100,12 @@ def add(a: Array, b: Array, /) -> Any:
 
 
 @op
+def add_relu(a: Array, b: Array, /) -> Any:
+    """max(a + b, 0) of arrays of one shape and dtype, without a derivative: for prediction."""
+    return kernels.large.add_relu(a, b), ()
+
+
+@op
 def sub(a: Array, b: Array, /) -> Any:
     """y = a - b."""
     a_shape, b_shape = shape_of(a), shape_of(b)

@@ -48,6 +48,28 @@ def conv2d(
     return _conv("conv2d", x, weight, bias, stride, padding, dilation, groups)
 
 
+@op
+def conv2d_frozen(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    /,
+    *,
+    stride: Ints,
+    padding: Ints | str,
+    dilation: Ints,
+    groups: int,
+    relu: bool,
+    kept: dict[Any, Array],
+) -> Any:
+    """:func:`conv2d`, or the larger of it and 0, without a derivative: for prediction.
+
+    ``kept`` holds what the algorithms made of this weight; a changed weight needs an empty one.
+    """
+    settings = (stride, padding, dilation, groups, relu, kept)
+    return _conv("conv2d", x, weight, bias, *settings)[0], ()
+
+
 @op(bfloat16="cuda")
 def conv1d(
     x: Array,
@@ -91,12 +113,12 @@ def _in_width(value: Any, height: int) -> Any:
 
 def _conv(
     name: str, x: Array, weight: Array, bias: Array | None, stride: Ints, padding: Ints | str,
-    dilation: Ints, groups: int,
+    dilation: Ints, groups: int, relu: bool = False, kept: dict[Any, Array] | None = None,
 ) -> Any:  # fmt: skip
     _check_ranks(name, x, weight)
     if x.ndim == 3:
         return _without_batch(
-            *_conv(name, x[None], weight, bias, stride, padding, dilation, groups)
+            *_conv(name, x[None], weight, bias, stride, padding, dilation, groups, relu, kept)
         )
     S, D = pair(stride, "stride", name), pair(dilation, "dilation", name)
     kernel: Pair = weight.shape[2:]
@@ -106,7 +128,7 @@ def _conv(
     H, W = x.shape[2:]
     if extra != (0, 0):
         x = np.pad(x, ((0, 0), (0, 0), (0, extra[0]), (0, extra[1])))
-    y = kernels.conv2d.forward(x, weight, S, P, D, G, bias)
+    y = kernels.conv2d.forward(x, weight, S, P, D, G, bias, relu=relu, kept=kept)
     x_shape, weight_shape = x.shape, weight.shape
 
     def grad_x(gy: Array) -> Array:

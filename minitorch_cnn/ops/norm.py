@@ -97,6 +97,30 @@ def batch_norm(
     )
 
 
+@op
+def batch_norm_relu(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    /,
+    *,
+    running_mean: Array,
+    running_var: Array,
+    eps: float,
+) -> Any:
+    """The larger of :func:`batch_norm` in evaluation and 0, without a derivative: for prediction.
+
+    x (N, C, ...). Cost: x is read and y written once.
+    """
+    _check("batch_norm", x, weight, bias, running_mean, running_var)
+    image = x.reshape(*x.shape[:2], -1) if x.size else x.reshape(*x.shape[:2], 0)
+    mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
+    a = 1 / np.sqrt(var + eps)
+    a = a if weight is None else a * weight
+    y = kernels.norm.scale(image, mean, a, _or_zeros(bias, mean), relu=True)
+    return y.reshape(x.shape), ()
+
+
 def _sums_of(x: Array, mean: Array, inverse: Array) -> Callable[[Array], tuple[Array, Array]]:
     """gy -> (sum of gy, sum of gy x^) per channel; all three gradients need them, computed once."""
     last: list[Any] = [None, None]

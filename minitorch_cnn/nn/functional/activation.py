@@ -25,7 +25,10 @@ def _overwriting(inplace: bool) -> dict[str, bool]:
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0). The gradient at 0 is 0."""
     if inplace:
-        return apply("relu", ops.relu, input, True, overwrite=True)
+        x = check_tensor("relu", input)
+        if x._rectified == x._version:  # a layer of a fused network has done it
+            return x
+        return apply("relu", ops.relu, x, True, overwrite=True)
     return apply("relu", ops.relu, input, False)
 
 

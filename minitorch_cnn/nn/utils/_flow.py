@@ -33,6 +33,8 @@ class _Result:
     version: int
     readers: list[Module] = field(default_factory=list)
     uses: int = 0
+    first: str = ""  # the op that used it first
+    gone: bool = False  # when the model had returned
 
 
 def run_and_record(
@@ -44,6 +46,33 @@ def run_and_record(
     parameters are used by nothing else; its result was used by nothing else, is not part of what
     the model returned, and is kept nowhere.
     """
+    results, runs, parameters = _record(model, inputs, layers, readers)
+    return [
+        Step(r.layer, r.readers[0], r.shape)
+        for r in results
+        if r.gone
+        and r.uses == len(r.readers) == 1
+        and runs[r.layer] == runs[r.readers[0]] == 1
+        and all(parameters[id(p.array)] == 1 for p in r.layer.parameters())
+    ]
+
+
+def before_relu(
+    model: Module, inputs: Sequence[Any], layers: tuple[type, ...]
+) -> dict[Module, bool]:
+    """The modules among ``layers`` (exactly, and without hooks) that ran, and of each whether what
+    it returned was used first, each time, by a ReLU in place: then nobody saw anything else."""
+    results, _, _ = _record(model, inputs, layers, ())
+    found: dict[Module, bool] = {}
+    for r in results:
+        found[r.layer] = found.get(r.layer, True) and r.first == "relu in place"
+    return found
+
+
+def _record(
+    model: Module, inputs: Sequence[Any], layers: tuple[type, ...], readers: tuple[type, ...]
+) -> tuple[list[_Result], Counter[Module], Counter[int]]:
+    """What layers returned, how often each module ran, and how often each parameter was used."""
     runs: Counter[Module] = Counter()
     parameters: Counter[int] = Counter()  # ops that used an array, by its id
     watched = {id(p.array) for p in model.parameters()}
@@ -62,6 +91,8 @@ def run_and_record(
                 parameters[id(array)] += 1
             result = find(array)
             if result is not None:
+                if not result.uses:
+                    result.first = f"{op} in place" if settings.get("overwrite") else op
                 result.uses += 1
 
     def left(layer: Module, args: Any, output: Any) -> None:
@@ -90,18 +121,13 @@ def run_and_record(
         with inference_mode(), watch(observe):
             returned = model(*inputs)
         gc.collect()
-        gone = [r for r in results if r.tensor() is None and r.array() is None]
+        for r in results:
+            r.gone = r.tensor() is None and r.array() is None
         del returned
     finally:
         for handle in handles:
             handle.remove()
-    return [
-        Step(r.layer, r.readers[0], r.shape)
-        for r in gone
-        if r.uses == len(r.readers) == 1
-        and runs[r.layer] == runs[r.readers[0]] == 1
-        and all(parameters[id(p.array)] == 1 for p in r.layer.parameters())
-    ]
+    return results, runs, parameters
 
 
 def _arrays(values: Iterable[Any]) -> Iterable[Any]:

@@ -6,7 +6,7 @@ convolution's weight and bias, and the two can be written as one:
     bn(conv(x)) = s (w * x + b - mean) + shift = (s w) * x + (s (b - mean) + shift)
 
 with s = gain / sqrt(var + eps). What is saved is one pass over each map, which reads and writes all
-of it.
+of it. So is one for each ReLU that the layer before it applies: ``fuse`` does both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ..modules.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, _Co
 from ..modules.linear import Identity, Linear
 from ..modules.module import Module
 from ..parameter import Parameter
-from ._flow import Step, run_and_record
+from ._flow import Step, before_relu, run_and_record
+from .frozen import FROZEN, freeze
 
 C = TypeVar("C", bound=_ConvNd)
 L = TypeVar("L", bound=Linear)
@@ -30,7 +31,8 @@ M = TypeVar("M", bound=Module)
 
 
 def fuse(model: M, *example_inputs: Any) -> M:
-    """A copy of ``model`` for inference, with batch norms folded into the layers before them.
+    """A copy of ``model`` for prediction: batch norms are folded into the layers before them, and
+    layers do the work of the ReLUs after them (see :mod:`.frozen`).
 
     The copy is in eval mode and needs no gradients; ``model`` stays as it is. Which layer feeds
     which norm is found by running the copy once on ``example_inputs``, of any size that it takes. A
@@ -39,8 +41,13 @@ def fuse(model: M, *example_inputs: Any) -> M:
     are: layers and norms that ran more than once or have hooks, layers whose weight something else
     uses too, norms without running statistics, and subclasses, whose forward may do anything.
 
+    Then each Conv2d keeps its weight as its algorithm wants it, packed or transformed (up to four
+    times the weight's memory). Of a Conv2d, of a BatchNorm2d that was left, and of a residual sum,
+    a ReLU in place that follows becomes a part.
+
     What a model does for other inputs only, and what it reads from ``tensor.array`` or
-    ``.numpy()``, is not seen. Results differ from the model's by rounding.
+    ``.numpy()``, is not seen; nor is what is written to a weight of the copy through these or
+    ``.data``, once it has predicted. Results differ from the model's by rounding.
     TypeError without example inputs.
     """
     if not isinstance(model, Module):
@@ -57,6 +64,8 @@ def fuse(model: M, *example_inputs: Any) -> M:
     for step in steps:
         if _folds(step):
             _fold(step.layer, step.reader)
+    for layer, relu in before_relu(fused, example_inputs, tuple(FROZEN)).items():
+        freeze(layer, relu)
     return fused
 
 
