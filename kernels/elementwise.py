@@ -21,6 +21,7 @@ from .jit import Kernel, kernel, prange, short_vectors
 from .scalar import ERFC_FIT, ONE_OVER_SQRT_2PI, SQRT_HALF
 from .scalar import erf as _erf
 from .scalar import exp as _exp
+from .scalar import exp_negative as _exp_negative
 from .scalar import expm1_negative as _expm1_negative
 from .scalar import log1p_of_exp_negative as _log1p_of_exp_negative
 from .scalar import normal_cdf as _normal_cdf
@@ -322,7 +323,7 @@ def erf_grad(x: Array, gy: Array, gx: Array) -> None:
     """gx = gy 2 / sqrt(pi) e^(-x^2)."""
     slope = x.dtype.type(TWO_OVER_SQRT_PI)
     for i in prange(x.size):
-        gx[i] = gy[i] * (slope * _exp(-x[i] * x[i]))
+        gx[i] = gy[i] * (slope * _exp_negative(-x[i] * x[i]))
 
 
 def _normal_cdf_of(x: Array) -> Array:

@@ -22,8 +22,12 @@ LOG2_E = 1 / math.log(2)
 # ln 2 in two parts; the first has so few bits that k * LN2_HIGH is exact, also in float32.
 LN2_HIGH = 0.693359375
 LN2_LOW = -2.1219444005469058e-4
-# Beyond these e^x is 0 or inf in float64 and float32 alike.
-EXP_LOW, EXP_HIGH = -750.0, 750.0
+# Of float32 and float64: the type, integers of its size, bits of its fraction, the exponent of 1,
+# and an x beyond which e^x is inf, and e^-x is 0.
+FORMATS: dict[int, tuple[Any, Any, int, int, float]] = {
+    32: (np.float32, np.int32, 23, 127, 104.0),
+    64: (np.float64, np.int64, 52, 1023, 750.0),
+}
 # (e^r - 1 - r) / r^2 = 1/2 + r/6 + ... for |r| <= ln(2) / 2, cut off below the last bit.
 EXP_TAYLOR = tuple(1 / math.factorial(n) for n in range(13, 1, -1))
 EXP_TAYLOR_32 = EXP_TAYLOR[-6:]
@@ -50,8 +54,9 @@ ONE_OVER_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 number = inline(fastmath={"contract"}, forceinline=True)
 
 
-# The six functions below are plain Python; compiled code gets what the "by" function beside each
-# returns for the type at hand: bits differ, and float32 needs half as many terms.
+# The functions down to the last "by type" are plain Python; compiled code gets what the "by"
+# function beside each returns for the type at hand: bits differ, and float32 needs half as many
+# terms.
 def times_two_to_the(p: Any, k: Any) -> Any:
     """p 2^k, for a whole number k in the type of p."""
     return type(p)(np.ldexp(p, int(k) if k == k else 0))
@@ -59,25 +64,66 @@ def times_two_to_the(p: Any, k: Any) -> Any:
 
 def _by_exponent_bits(p: Any, k: Any) -> Any:
     """Writes k into a float's exponent bits; in two halves, because 2^k may be out of range."""
-    if p == numba.types.float32:
+    T, whole, digits, one, _ = FORMATS[p.bitwidth]
+    others = _shift(T, digits).view(whole)
 
-        def times_two_to_the(p: Any, k: Any) -> Any:
-            e = np.int32(k if abs(k) <= np.float32(252) else math.copysign(np.float32(252), k))
-            half = e >> np.int32(1)
-            first = np.int32((half + np.int32(127)) << np.int32(23)).view(np.float32)
-            second = np.int32((e - half + np.int32(127)) << np.int32(23)).view(np.float32)
-            return p * first * second
-
-        return times_two_to_the
-
-    def times_two_to_the_64(p: Any, k: Any) -> Any:
-        e = np.int64(k if abs(k) <= 2044.0 else math.copysign(2044.0, k))
-        half = e >> np.int64(1)
-        first = np.int64((half + np.int64(1023)) << np.int64(52)).view(np.float64)
-        second = np.int64((e - half + np.int64(1023)) << np.int64(52)).view(np.float64)
+    def times_two_to_the(p: Any, k: Any) -> Any:
+        e = whole(T(k).view(whole) - others)
+        half = e >> whole(1)
+        first = whole((half + whole(one)) << whole(digits)).view(T)
+        second = whole((e - half + whole(one)) << whole(digits)).view(T)
         return p * first * second
 
-    return times_two_to_the_64
+    return times_two_to_the
+
+
+def shrunk(p: Any, k: Any) -> Any:
+    """:func:`times_two_to_the` for k <= 0."""
+    return type(p)(np.ldexp(p, int(k) if k == k else 0))
+
+
+def _by_few_exponent_bits(p: Any, k: Any) -> Any:
+    """As 2^(k + spare), which is in range down to the smallest k, times the constant 2^-spare."""
+    T, whole, digits, one, _ = FORMATS[p.bitwidth]
+    spare = (one + 1) // 2
+    bias, undone = whole((one + spare) << digits), T(2.0**-spare)
+
+    def shrunk(p: Any, k: Any) -> Any:
+        # All bits but those of k are shifted out.
+        e = whole(T(k).view(whole) << whole(digits))
+        return p * whole(e + bias).view(T) * undone
+
+    return shrunk
+
+
+def reduced(x: Any) -> Any:
+    """(r, k) with x = r + k ln 2, |r| <= ln(2) / 2 and a whole number k, for x in [-750, 750];
+    beyond, those of the nearest end, whose power of e is 0 or inf.
+
+    In compiled code k comes with a large number added to it, so that it stands in the last bits.
+    """
+    T, far = type(x), type(x)(FORMATS[64][4])
+    x = min(max(x, -far), far)
+    k = np.rint(x * T(LOG2_E))
+    return (x - k * T(LN2_HIGH)) - k * T(LN2_LOW), k
+
+
+def _shift(T: Any, digits: int) -> Any:
+    """What a whole number is added to, to stand in the last bits of the sum (and to be rounded)."""
+    return T(1.5 * 2.0**digits)
+
+
+def _reduced_by_type(x: Any) -> Any:
+    T, _, digits, _, far = FORMATS[x.bitwidth]
+    shift = _shift(T, digits)
+
+    def reduced(x: Any) -> Any:
+        x = min(max(x, T(-far)), T(far))
+        shifted = x * T(LOG2_E) + shift
+        k = shifted - shift
+        return (x - k * T(LN2_HIGH)) - k * T(LN2_LOW), shifted
+
+    return reduced
 
 
 def erfc_positive(x: Any) -> Any:
@@ -93,7 +139,7 @@ def _by_fit(x: Any) -> Any:
             p = np.float32(0)
             for c in ERFC_FIT:
                 p = p * t + np.float32(c)
-            return t * p * exp(-(x * x))
+            return t * p * exp_negative(-(x * x))
 
         return erfc_positive
 
@@ -204,6 +250,8 @@ def _atanh_series_by_type(z: Any) -> Any:
 if numba is not None:
     for fn, by_type in (
         (times_two_to_the, _by_exponent_bits),
+        (shrunk, _by_few_exponent_bits),
+        (reduced, _reduced_by_type),
         (erfc_positive, _by_fit),
         (erf, _erf_by_type),
         (log, _log_by_type),
@@ -215,11 +263,8 @@ if numba is not None:
 
 @number
 def _reduced_expm1(x: Any) -> Any:
-    """(p, k) with e^x = (1 + p) 2^k and |p| < 0.42."""
-    T = type(x)
-    x = min(max(x, T(EXP_LOW)), T(EXP_HIGH))
-    k = np.rint(x * T(LOG2_E))
-    r = (x - k * T(LN2_HIGH)) - k * T(LN2_LOW)
+    """(p, k) with e^x = (1 + p) 2^k and |p| < 0.42; k as :func:`reduced` has it."""
+    r, k = reduced(x)
     return exp_series(r) * r * r + r, k
 
 
@@ -231,18 +276,25 @@ def exp(x: Any) -> Any:
 
 
 @number
+def exp_negative(x: Any) -> Any:
+    """e^x for x <= 0, a third faster."""
+    p, k = _reduced_expm1(x)
+    return shrunk(p + type(x)(1), k)
+
+
+@number
 def expm1_negative(x: Any) -> Any:
     """e^x - 1 for x <= 0, exact near 0."""
     p, k = _reduced_expm1(x)
     T = type(x)
-    return times_two_to_the(p, k) + (times_two_to_the(T(1), k) - T(1))
+    return shrunk(p, k) + (shrunk(T(1), k) - T(1))
 
 
 @number
 def log1p_of_exp_negative(x: Any) -> Any:
     """log(1 + e^x) for x <= 0."""
     T = type(x)
-    u = exp(x)
+    u = exp_negative(x)
     near_one = u < T(SQRT_2 - 1)
     s = (u - (T(0) if near_one else T(SQRT_2 - 1))) / (u + (T(2) if near_one else T(SQRT_2 + 1)))
     return (T(0) if near_one else T(LOG_SQRT_2)) + T(2) * s * atanh_series(s * s)
@@ -250,11 +302,9 @@ def log1p_of_exp_negative(x: Any) -> Any:
 
 @number
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + e^-x)."""
+    """1 / (1 + e^-x), which is 0 where e^-x is inf."""
     T = type(x)
-    e = exp(-abs(x))
-    s = T(1) / (T(1) + e)
-    return s if x >= T(0) else e * s
+    return T(1) / (T(1) + exp(-x))
 
 
 @number
@@ -270,7 +320,7 @@ def tanh(x: Any) -> Any:
 def tanh_of_softplus(x: Any) -> Any:
     """tanh(log(1 + e^x)) = (e^2x + 2 e^x) / (e^2x + 2 e^x + 2), in e^-|x| so as not to overflow."""
     T = type(x)
-    e = exp(-abs(x))
+    e = exp_negative(-abs(x))
     top = T(1) + T(2) * e if x >= T(0) else e * (e + T(2))
     return top / (top + (T(2) * e * e if x >= T(0) else T(2)))
 
@@ -287,4 +337,4 @@ def normal_cdf(x: Any) -> Any:
 def normal_pdf(x: Any) -> Any:
     """The standard normal density: e^(-x^2 / 2) / sqrt(2 pi)."""
     T = type(x)
-    return exp(T(-0.5) * x * x) * T(ONE_OVER_SQRT_2PI)
+    return exp_negative(T(-0.5) * x * x) * T(ONE_OVER_SQRT_2PI)

@@ -16,7 +16,7 @@ import numpy as np
 from .backend import Array, contiguous, empty
 from .half import is_half
 from .jit import inline, kernel, prange, uint
-from .scalar import exp as _exp
+from .scalar import exp_negative as _exp
 from .scalar import log as _log
 
 # exp weighs more than a memory access: fewer elements than elsewhere are worth a second thread.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..kernels.backend import HOST, array_module
+from ..kernels.backend import HOST
 from ..tensor import Array, op
 from .basic import sum_along, sum_to
 
@@ -79,11 +79,11 @@ def _labels(
     """
     N, C, S = x.shape
     target = target.reshape(N, S).astype(np.intp, copy=False)
-    wrong = (target < 0) | (target >= C)
     weights = kept = None
-    if wrong.any() or 0 <= ignore_index < C:
+    # Read as unsigned numbers, negative ones are larger than any class.
+    if (target.size and target.view(np.uintp).max() >= C) or 0 <= ignore_index < C:
         kept = target != ignore_index
-        wrong &= kept
+        wrong = kept & ((target < 0) | (target >= C))
         if wrong.any():
             raise IndexError(
                 f"{name}: Target {target[wrong][0]} is out of bounds. The labels of {C} classes are"
@@ -94,9 +94,47 @@ def _labels(
     if weight is not None:
         own = weight[target].astype(x.dtype)
         weights = own if weights is None else weights * own
-    arange = array_module(x).arange
-    places = arange(0, N * C * S, max(1, C * S))[:, None] + target * S
-    return places if S == 1 else places + arange(S), weights, kept
+    samples = np.arange(0, N * C * S, max(1, C * S))[:, None]
+    return samples + target if S == 1 else samples + target * S + np.arange(S), weights, kept
+
+
+def _of_classes(
+    name: str, x: Array, scores: Array, target: Array, weight: Array | None, ignore_index: int,
+    smoothing: float, reduction: str,
+) -> tuple[Array, Callable[[Array], Array]]:  # fmt: skip
+    """The loss of ``scores`` (N, C, S), in the samples' shape and the dtype of x, and the function
+    from its gradient to that of the scores."""
+    places, weights, kept = _labels(name, scores, target, weight, ignore_index)
+    C = scores.shape[1]
+    loss = -scores.reshape(-1)[places]
+    if weights is not None:
+        loss *= weights
+    everywhere = smoothing / max(C, 1)  # the share of each class, besides that of the target
+    w: Any = 1 if weight is None else weight.astype(scores.dtype, copy=False)[:, None]
+    if smoothing:
+        loss *= 1 - smoothing
+        loss -= everywhere * sum_along(w * scores, (1,))
+    if kept is not None:
+        loss = np.where(kept, loss, scores.dtype.type(0))
+    count = None if weights is None else _total(weights)
+    y, spread = _reduce(
+        loss.astype(x.dtype, copy=False).reshape(_samples(x.shape)), reduction, count
+    )
+
+    def grad_scores(gy: Array) -> Array:
+        g = -_per_position(spread(_wide(gy)), places.shape)
+        if kept is not None:
+            g = np.where(kept, g, 0)
+        share = g if weights is None else g * weights
+        gx = np.zeros(scores.shape, scores.dtype)
+        if smoothing:
+            gx += _to_classes(everywhere * g) * w
+            gx.reshape(-1)[places] += share * (1 - smoothing)
+        else:
+            gx.reshape(-1)[places] = share
+        return gx
+
+    return y, grad_scores
 
 
 def _of_gpu(loss: Any, x: Array, reduction: str, scores: Array | None = None) -> Any:
@@ -131,27 +169,10 @@ def nll_loss(
             "nll_loss", _wide(by_class), target, weight, ignore_index, 0.0, reduction
         )
         return _of_gpu(ours, x, reduction)
-    places, weights, kept = _labels("nll_loss", by_class, target, weight, ignore_index)
-    loss = -by_class.reshape(-1)[places]
-    if weights is not None:
-        loss *= weights
-    if kept is not None:
-        loss = np.where(kept, loss, kind.type(0))
-    count = None if weights is None else _total(weights)
-    y, spread = _reduce(loss.reshape(_samples(shape)), reduction, count)
-
-    def grad_x(gy: Array) -> Array:
-        share = -_per_position(spread(gy), places.shape)
-        if weights is not None:
-            share = share * weights
-        gx = array_module(gy).zeros(shape, kind)
-        if kept is None:
-            gx.reshape(-1)[places] = share
-        else:
-            gx.reshape(-1)[places[kept]] = np.broadcast_to(share, places.shape)[kept]
-        return gx
-
-    return y, (grad_x,)
+    y, grad_scores = _of_classes(
+        "nll_loss", x, _wide(by_class), target, weight, ignore_index, 0.0, reduction
+    )
+    return y, (lambda gy: grad_scores(gy).astype(kind, copy=False).reshape(shape),)
 
 
 @op
@@ -177,37 +198,12 @@ def cross_entropy(
             "cross_entropy", p, target, weight, ignore_index, label_smoothing, reduction
         )
         return _of_gpu(ours, x, reduction, p)
-    places, weights, kept = _labels("cross_entropy", p, target, weight, ignore_index)
-    C = p.shape[1]
-    w = array_module(p).ones(C, p.dtype) if weight is None else weight.astype(p.dtype, copy=False)
-    at_class = p.dtype.type(1 - label_smoothing)
-    if weights is not None:
-        at_class = at_class * weights
-    elsewhere = label_smoothing / max(C, 1)
-    loss = -at_class * p.reshape(-1)[places]
-    if elsewhere:
-        loss -= elsewhere * sum_along(w[:, None] * p, (1,))
-    if kept is not None:
-        loss = np.where(kept, loss, 0)
-    count = None if weights is None else _total(weights)
-    y, spread = _reduce(
-        loss.astype(kind, copy=False).reshape(_samples(shape)), reduction, count
+    y, grad_scores = _of_classes(
+        "cross_entropy", x, p, target, weight, ignore_index, label_smoothing, reduction
     )
 
     def grad_x(gy: Array) -> Array:
-        # A loss -(q p) has the gradient softmax(x) sum(q) - q.
-        g = _per_position(spread(gy), places.shape)
-        if kept is not None:
-            g = np.where(kept, g, 0)
-        q = at_class * g
-        gx = np.exp(p, out=kernels.backend.empty(p.shape, p))
-        if elsewhere:
-            q_all = _to_classes(elsewhere * g)
-            gx *= _to_classes(q) + q_all * w.sum()
-            gx -= q_all * w[:, None]
-        else:
-            gx *= _to_classes(q)
-        gx.reshape(-1)[places] -= q
+        gx = kernels.softmax.log_softmax_grad(p, grad_scores(gy), 1)
         return gx.astype(kind, copy=False).reshape(shape)
 
     return y, (grad_x,)

@@ -21,6 +21,7 @@ def _softplus(x: float) -> float:
 # name: the function, how to compute it exactly (in float64), where, and its error in eps
 FUNCTIONS: dict[str, tuple[Callable[[float], float], tuple[float, float], float, float]] = {
     "exp": (math.exp, (-80, 80), 1, 1.5),
+    "exp_negative": (math.exp, (-80, 0), 1, 1.5),
     "expm1_negative": (math.expm1, (-80, 0), 1, 1.5),
     "log1p_of_exp_negative": (_softplus, (-80, 0), 3, 4),
     "sigmoid": (lambda x: 1 / (1 + math.exp(-x)), (-80, 80), 2, 3),
@@ -75,8 +76,12 @@ def test_ends_of_the_range(dtype: Any) -> None:
     assert y[1:5].tolist() == [np.inf, 0, np.inf, 0]
     assert np.isfinite(y[5])
     assert y[6] == np.inf
-    smallest = _map("exp", np.array([math.log(float(info.tiny)) - 3], dtype))[0]
-    assert 0 < smallest < info.tiny  # subnormal numbers are not lost
+    small = np.array([math.log(float(info.tiny)) - 3], dtype)
+    for name in ("exp", "exp_negative"):
+        assert 0 < _map(name, small)[0] < info.tiny  # subnormal numbers are not lost
+    y = _map("exp_negative", np.array([np.nan, -np.inf, -1e30, -0.0], dtype))
+    assert np.isnan(y[0])
+    assert y[1:].tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
