@@ -38,7 +38,9 @@ from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles
 __all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights", "workspace_bytes"]
 
 Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down and across
-BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache
+BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache ...
+LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
+WORTH_MERGING = 80  # multiplications saved per number of x: more than moving it about costs
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
 
 
@@ -323,24 +325,30 @@ def _surround(
 
 
 def panel_of(
-    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, share: float,
-    band: int,
+    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, saved: float,
+    weights: int, threads: int,
 ) -> Pair:  # fmt: skip
     """(images, rows): small images several at a time, large ones in bands that fit into cache.
 
-    ``share``: how much of what the taps look at is inside the images, from 0 to 1; where it is
-    little, several images are worked on at once, so that the rest can be left out.
+    ``saved``: how many multiplications per number of x fall on padding. Where they are many,
+    several images are worked on at once, so that they can be left out. weights: bytes of them.
     """
     OH, OW = size
-    I = 1
-    if merge and (OH * OW <= 64 or share < 0.7):
-        I = -(-N // -(-N // ROWS))
+    I, some = 1, -(-N // -(-N // ROWS))
+    if some % ROWS == 0:
+        merge = merge and (OH * OW <= 64 or saved >= WORTH_MERGING)
+    else:  # only that tiles be full
+        merge = merge and OH * OW <= 64 and OH * OW % ROWS > 0
+    if merge:
+        I = some
     width = (OW - 1) * stride[1] + span[1] + 1
-    rows = band // (C * width * I * itemsize)
+    rows = max(BAND, min(weights // 2, LONGEST_BAND)) // (C * width * I * itemsize)
     rows = max(1, (rows - span[0] - 1) // stride[0] + 1)
-    bands = -(-8 // -(-N // I))  # tasks enough for several threads ...
-    least = -(-64 // (OW * I))  # ... if there are pixels enough
-    rows = min(rows, max(-(-OH // bands), least), OH)
+    if threads > 1:
+        bands = -(-2 * threads // -(-N // I))  # tasks enough for all threads ...
+        least = -(-64 // (OW * I))  # ... if there are pixels enough
+        rows = min(rows, max(-(-OH // bands), least))
+    rows = min(rows, OH)
     return I, -(-OH // -(-OH // rows))
 
 
@@ -401,7 +409,8 @@ def _run(
 ) -> None:  # fmt: skip
     C, M = x.shape[1], y.shape[1]
     size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], at, apart))
-    plan = _plan(x.shape, M, size, taps, shifts, stride, x.itemsize, groups == 1, BAND)
+    threads = backend.get_num_threads()
+    plan = _plan(x.shape, M, size, taps, shifts, stride, x.itemsize, groups == 1, threads)
     if plan is None:  # a stride larger than the filter leaves pixels out
         nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
         part = y.reshape(-1, groups, *y.shape[1:])
@@ -422,7 +431,7 @@ def _run(
 @functools.lru_cache(maxsize=1024)
 def _plan(
     x_shape: tuple[int, ...], M: int, size: Pair, taps: Axes, shifts: Axes, stride: Pair,
-    itemsize: int, merge: bool, band: int,
+    itemsize: int, merge: bool, threads: int,
 ) -> Plan | None:  # fmt: skip
     """None if no tap sees anything."""
     N, C = x_shape[:2]
@@ -433,10 +442,13 @@ def _plan(
     if not th.size or not tw.size:
         return None
     cuts = np.array(tiles(M, itemsize))
-    share = float(seen[0].sum() * seen[1].sum()) / (math.prod(size) * th.size * tw.size)
+    all_, inside = math.prod(size) * th.size * tw.size, int(seen[0].sum() * seen[1].sum())
+    saved = (all_ - inside) * M / math.prod(x_shape[2:])
     span = int(down.max() - down.min()), int(right.max() - right.min())
-    panel = panel_of(N, C, size, stride, span, itemsize, merge, share, band)
-    return Plan(th, tw, down, right, cuts, panel, int(cuts.sum()) * (HALF // itemsize))
+    columns = int(cuts.sum()) * (HALF // itemsize)
+    weights = th.size * tw.size * C * columns * itemsize
+    panel = panel_of(N, C, size, stride, span, itemsize, merge, saved, weights, threads)
+    return Plan(th, tw, down, right, cuts, panel, columns)
 
 
 def workspace_bytes(
@@ -445,9 +457,13 @@ def workspace_bytes(
 ) -> int:  # fmt: skip
     """Bytes of packed weights, and of the bands that ``forward`` holds per thread."""
     span = (kernel[0] - 1) * dilation[0], (kernel[1] - 1) * dilation[1]
-    I, R = panel_of(N, C, size, stride, span, itemsize, groups == 1, 1.0, BAND)
     wide = (size[1] - 1) * stride[1] + span[1] + 1
-    band = C * ((R - 1) * stride[0] + span[0] + 1) * wide * I
+    threads, merge = backend.get_num_threads(), groups == 1
     columns = sum(tiles(M, itemsize)) * (HALF // itemsize)
-    weights = groups * math.prod(kernel) * C * columns
-    return (weights + band * backend.get_num_threads()) * itemsize
+    weights = groups * math.prod(kernel) * C * columns * itemsize
+    bands = []
+    for saved in (0, WORTH_MERGING):
+        shape = N, C, size, stride, span, itemsize, merge, saved, weights // groups, threads
+        I, R = panel_of(*shape)
+        bands.append(C * ((R - 1) * stride[0] + span[0] + 1) * wide * I * itemsize)
+    return weights + max(bands) * threads
