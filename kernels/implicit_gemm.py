@@ -33,7 +33,7 @@ from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS, VECTOR_BYTES
 from .simd import at_least, load, load_inside, store, transpose, turn
-from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles, views_of
+from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles_of, views_of
 
 __all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights", "workspace_bytes"]
 
@@ -41,6 +41,7 @@ Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down 
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache ...
 LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
 WORTH_MERGING = 80  # multiplications saved per number of x: more than moving it about costs
+MANY = 6  # numbers side by side from which on they are packed by turning squares
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
 
 
@@ -54,14 +55,13 @@ def _extent(shifts: Array) -> tuple[int, int]:
 
 
 def pack_weights_numpy(
-    weight: Array, w: Array, G: int, th: Array, tw: Array, turned: bool, cuts: Array
+    weight: Array, w: Array, G: int, taps: Array, turned: bool, cuts: Array
 ) -> None:
     """The same in whole-array NumPy."""
     F, CG = weight.shape[:2]
-    taps = weight.reshape(G, F // G, *weight.shape[1:])[:, :, :, th][..., tw]
-    order = (0, 3, 4, 1, 2) if turned else (0, 3, 4, 2, 1)
+    seen = weight.reshape(G, F // G, CG, -1)[..., taps]
     M = CG if turned else F // G
-    rows = taps.transpose(order).reshape(G, -1, M)
+    rows = seen.transpose((0, 3, 1, 2) if turned else (0, 3, 2, 1)).reshape(G, -1, M)
     for left, tile in views_of(w, G, rows.shape[1], cuts):
         tile[...] = 0
         some = rows[:, :, left : left + tile.shape[2]]
@@ -70,69 +70,73 @@ def pack_weights_numpy(
 
 @kernel(numpy=pack_weights_numpy)
 def pack_weights(
-    weight: Array, w: Array, G: int, th: Array, tw: Array, turned: bool, cuts: Array
+    weight: Array, w: Array, G: int, taps: Array, turned: bool, cuts: Array
 ) -> None:
-    """w[g][tile][kh, kw, c][m in tile] = weight[g M + m, c, th[kh], tw[kw]]; beyond the last m
-    anything.
+    """w[g][tile][tap, c][m in tile] = weight[g M + m, c, taps[tap]]; beyond the last m anything.
 
-    weight: (F, C/G, KH, KW). th, tw: the taps that are wanted. ``turned`` (for grad_input): the
+    weight: (F, C/G, KH, KW). taps: the kh KW + kw that are wanted. ``turned`` (for grad_input): the
     columns are input channels and the rows filters. w: flat.
     """
     F, CG, KH, KW = weight.shape
-    taps = KH * KW
-    M, C, m_step, c_step = F // G, CG, CG * taps, taps
+    all_taps = KH * KW
+    M, C, m_step, c_step = F // G, CG, CG * all_taps, all_taps
     if turned:
-        M, C, m_step, c_step = CG, F // G, taps, CG * taps
+        M, C, m_step, c_step = CG, F // G, all_taps, CG * all_taps
     h = HALF // weight.itemsize
     wf = weight.reshape(weight.size)
     columns = columns_of(cuts, cuts.size, h)
-    TH, TW = th.size, tw.size
-    K = TH * TW * C
+    K = taps.size * C
+    place = np.full(all_taps, -1)  # of a tap in ``taps``
+    for i in range(taps.size):
+        place[taps[i]] = i
     blocks = (C + 15) // 16
     for task in prange(G * cuts.size * blocks):
         g, tile, c0 = task // (cuts.size * blocks), task // blocks % cuts.size, task % blocks * 16
         left = columns_of(cuts, tile, h)
         width = cuts[tile] * h
         square = np.empty(4 * h * h, weight.dtype)
+        # Where it pays, squares of numbers are turned: of m, and of what lies side by side in a
+        # filter, which is (c, kh, kw), or of one c if they are m's.
+        side = min(c0 + 16, C) - c0
+        run, times = (all_taps, side) if turned else (side * all_taps, 1)
         for m in range(0, width, 2 * h):
             some = min(2 * h, M - left - m)
             to = (g * columns + left) * K + m
-            source = g * (F // G) * CG * taps + (left + m) * m_step
-            if some <= 0 or taps > TH * TW or m + 2 * h > width:
-                for c in range(c0, min(c0 + 16, C)):
-                    for tap in range(TH * TW):
-                        t = to + (tap * C + c) * width
-                        q = source + c * c_step + th[tap // TW] * KW + tw[tap % TW]
-                        take(w, t, wf, q, m_step, some)
+            source = g * (F // G) * CG * all_taps + (left + m) * m_step + c0 * c_step
+            if some <= 0 or run < MANY or m + 2 * h > width:
+                for c in range(side):
+                    for i in range(taps.size):
+                        t = to + (i * C + c0 + c) * width
+                        take(w, t, wf, source + c * c_step + taps[i], m_step, some)
                         fill(w, t + max(some, 0), 0, min(2 * h, width - m) - max(some, 0))
-            elif turned:
-                for c in range(c0, min(c0 + 16, C)):
-                    for tap in range(0, taps, 2 * h):
-                        t, q = to + (tap * C + c) * width, source + c * c_step + tap
-                        turn(wf, q, m_step, some, w, t, C * width, min(2 * h, taps - tap))
-            else:  # a filter's numbers lie side by side: (c, kh, kw)
-                c, tap, last = c0, 0, min(c0 + 16, C) * taps
-                for q in range(c0 * taps, last, 2 * h):
-                    squares = min(2 * h, last - q)
-                    turn(wf, source + q, m_step, some, square, 0, 2 * h, squares)
-                    for j in range(squares):
-                        store(w, to + (tap * C + c) * width, load(square, j * 2 * h))
-                        tap += 1
-                        if tap == taps:
-                            c, tap = c + 1, 0
+            else:
+                for time in range(times):
+                    c, tap = c0 + time, 0
+                    for q in range(0, run, 2 * h):
+                        squares = min(2 * h, run - q)
+                        s = source + time * c_step + q
+                        turn(wf, s, m_step, some, square, 0, 2 * h, squares)
+                        for j in range(squares):
+                            if place[tap] >= 0:
+                                t = to + (place[tap] * C + c) * width
+                                store(w, t, load(square, j * 2 * h))
+                            tap += 1
+                            if tap == all_taps:
+                                c, tap = c + 1, 0
 
 
 def correlate_numpy(
-    x: Array, w: Array, bias: Array, y: Array, size: Pair, stride: Pair, down: Array, right: Array,
-    at: Pair, apart: Pair, panel: Pair, cuts: Array, floor: float,
+    x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
+    right: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array, floor: float,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
     N, C, H, W = x.shape
     M = y.shape[1]
     G = bias.size // M
     (OH, OW), (SH, SW) = size, stride
-    K = down.size * right.size * C
-    taps = matrices_of(w, G, K, cuts)[..., :M].reshape(G, down.size, right.size, C, M)
+    K, (first_row, all_rows) = down.size * right.size * C, rows
+    taps = matrices_of(w, G, all_rows, cuts)[:, first_row : first_row + K, :M]
+    taps = taps.reshape(G, down.size, right.size, C, M)
     total = np.zeros((N // G, G, M, OH, OW), x.dtype)
     for i, d in enumerate(down):
         for j, r in enumerate(right):
@@ -142,21 +146,22 @@ def correlate_numpy(
             seen = np.where(inside, seen, 0).reshape(N // G, G, C, OH, OW)
             total += np.einsum("ngchw,gcm->ngmhw", seen, taps[:, i, j])
     total = (total + bias.reshape(G, M, 1, 1)).reshape(N, M, OH, OW)
-    rows = slice(at[0], at[0] + (OH - 1) * apart[0] + 1, apart[0])
-    cols = slice(at[1], at[1] + (OW - 1) * apart[1] + 1, apart[1])
-    y[:, :, rows, cols] = np.where(total < floor, floor, total)
+    vertical = slice(at[0], at[0] + (OH - 1) * apart[0] + 1, apart[0])
+    across = slice(at[1], at[1] + (OW - 1) * apart[1] + 1, apart[1])
+    y[:, :, vertical, across] = np.where(total < floor, floor, total)
 
 
 @kernel(numpy=correlate_numpy, parallel_above=1 << 13)
 def correlate(
-    x: Array, w: Array, bias: Array, y: Array, size: Pair, stride: Pair, down: Array, right: Array,
-    at: Pair, apart: Pair, panel: Pair, cuts: Array, floor: float,
+    x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
+    right: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array, floor: float,
 ) -> None:  # fmt: skip
     """y[n, m, at + apart (oh, ow)] = max(floor, bias[g, m] + sum over kh, kw, c of
     w[g][kh, kw, c][m] * x[n, c, oh SH + down[kh], ow SW + right[kw]]), for (oh, ow) < size.
 
     x: (N, C, H, W), 0 outside; image n is of group g = n modulo G. w: as ``pack_weights`` made it.
-    bias: (G M). y: (N, M, ..). panel: (images, rows of pixels) that a task computes.
+    rows: the first row of w that is used, and how many there are. bias: (G M). y: (N, M, ..).
+    panel: (images, rows of pixels) that a task computes.
     """
     N, C, H, W = x.shape
     M, YH, YW = y.shape[1:]
@@ -166,6 +171,7 @@ def correlate(
     I, R = panel
     G = bias.size // M
     K = KH * KW * C
+    first_row, all_rows = rows
     (top, bottom), (left, last) = _extent(down), _extent(right)
     HP = (R - 1) * SH + bottom - top + 1
     WP = (OW - 1) * SW + last - left + 1
@@ -180,7 +186,7 @@ def correlate(
         copy(starts, g * columns, bias, g * M, M)
     for task in prange((N + I - 1) // I * bands):
         n0, h0 = task // bands * I, task % bands * R
-        images, rows = min(I, N - n0), min(R, OH - h0)
+        images, high = min(I, N - n0), min(R, OH - h0)
         seen = np.empty(C * HP * WP * I + 2 * h, x.dtype)
         skip = SH if KH == 1 else 1
         _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
@@ -190,12 +196,12 @@ def correlate(
                 tap = (down[kh] - top) * WP + right[kw] - left
                 for c in range(C):
                     steps[(kh * KW + kw) * C + c] = (c * HP * WP + tap) * I
-        pixels = rows * OW * I
+        pixels = high * OW * I
         blocks = (pixels + ROWS - 1) // ROWS
         places = np.empty(blocks * ROWS, np.int64)
         goals = np.empty(blocks * ROWS, np.int64)
         j = 0
-        for oh in range(rows):
+        for oh in range(high):
             for ow in range(OW):
                 goal = (at[0] + (h0 + oh) * apart[0]) * YW + at[1] + ow * apart[1]
                 for i in range(I):
@@ -208,7 +214,7 @@ def correlate(
         g, column = n0 % G, 0
         for cut in cuts:
             width = cut * h
-            part = (g * columns + column) * K
+            part = (g * columns + column) * all_rows + first_row * width
             for first in range(0, blocks, BLOCKS):
                 some, r0 = min(BLOCKS, blocks - first), first * ROWS
                 _start(acc, some * ROWS, width, starts, g * columns + column)
@@ -217,10 +223,10 @@ def correlate(
                         for b in range(some):
                             r = r0 + b * ROWS
                             h_, w_ = (h0 + r // (OW * I)) * SH, r // I % OW * SW
-                            low, high = _seeing(h_ + down[kh], H, w_, right, W)
+                            c, d = _seeing(h_ + down[kh], H, w_, right, W)
                             _add_terms(
-                                cut, seen, places, r, steps, (kh * KW + low) * C,
-                                (kh * KW + high) * C, w, part, acc, b * ROWS,
+                                cut, seen, places, r, steps, (kh * KW + c) * C, (kh * KW + d) * C,
+                                w, part, acc, b * ROWS,
                             )  # fmt: skip
                 else:
                     for k in range(0, K, DEPTH):
@@ -352,16 +358,21 @@ def panel_of(
     return I, -(-OH // -(-OH // rows))
 
 
+class Part(NamedTuple):
+    """Some of y's pixels: those of one phase of the stride."""
+
+    taps: Axes  # that reach them, down and across
+    shifts: Axes  # how far from a window's first element they are
+    at: Pair  # the first pixel
+
+
 class Plan(NamedTuple):
     """What a call needs to know and only its shapes tell."""
 
-    th: Array  # the taps that some window sees, down and across
-    tw: Array
+    taps: Array  # kh KW + kw of those that some window sees
     down: Array  # how far from a window's first element they are
     right: Array
-    cuts: Array
     panel: Pair
-    columns: int
 
 
 def forward(
@@ -375,10 +386,9 @@ def forward(
     shifts = tuple(tuple(t * d - p for t in ts) for ts, d, p in zip(taps, dilation, padding))
     images = x.reshape(-1, weight.shape[1], *x.shape[2:])
     out = y.reshape(len(images), -1, *y.shape[2:])
+    parts = [Part(taps, shifts, (0, 0))]
     floor = 0.0 if relu else -np.inf
-    _run(
-        images, weight, bias, out, taps, shifts, stride, (0, 0), (1, 1), groups, False, floor, kept
-    )
+    _run(images, weight, bias, out, parts, stride, (1, 1), groups, False, floor, kept)
 
 
 def grad_input(
@@ -389,6 +399,7 @@ def grad_input(
     outputs = gy.reshape(-1, len(weight) // groups, *gy.shape[2:])
     images = gx.reshape(len(outputs), -1, *gx.shape[2:])
     zero = np.zeros(gx.shape[1], gx.dtype)
+    parts = []
     for top in range(min(stride[0], gx.shape[2])):
         for left in range(min(stride[1], gx.shape[3])):
             taps, shifts = [], []
@@ -396,41 +407,54 @@ def grad_input(
                 reaching = tuple(t for t in range(k) if (first + p - t * d) % s == 0)
                 taps.append(reaching)
                 shifts.append(tuple((first + p - t * d) // s for t in reaching))
-            _run(
-                outputs, weight, zero, images, tuple(taps), tuple(shifts), (1, 1), (top, left),
-                stride, groups, True, -np.inf,
-            )  # fmt: skip
+            parts.append(Part(tuple(taps), tuple(shifts), (top, left)))
+    _run(outputs, weight, zero, images, parts, (1, 1), stride, groups, True, -np.inf)
 
 
 def _run(
-    x: Array, weight: Array, bias: Array, y: Array, taps: Axes, shifts: Axes,
-    stride: Pair, at: Pair, apart: Pair, groups: int, turned: bool, floor: float,
-    kept: dict[Any, Array] | None = None,
+    x: Array, weight: Array, bias: Array, y: Array, parts: list[Part], stride: Pair, apart: Pair,
+    groups: int, turned: bool, floor: float, kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
     C, M = x.shape[1], y.shape[1]
-    size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], at, apart))
     threads = backend.get_num_threads()
-    plan = _plan(x.shape, M, size, taps, shifts, stride, x.itemsize, groups == 1, threads)
-    if plan is None:  # a stride larger than the filter leaves pixels out
-        nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
-        part = y.reshape(-1, groups, *y.shape[1:])
-        part[..., at[0] :: apart[0], at[1] :: apart[1]] = nothing
+    plans, wanted = [], []
+    for part in parts:
+        size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], part.at, apart))
+        shapes = x.shape, weight.shape[3], M, size
+        plan = _plan(*shapes, part.taps, part.shifts, stride, x.itemsize, groups == 1, threads)
+        plans.append((part, size, plan))
+        if plan is not None:
+            wanted.append(plan.taps)
+        else:  # a stride larger than the filter leaves pixels out
+            nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
+            some = y.reshape(-1, groups, *y.shape[1:])
+            some[..., part.at[0] :: apart[0], part.at[1] :: apart[1]] = nothing
+    if not wanted:
         return
-    th, tw, down, right, cuts, panel, columns = plan
-    taps_seen = ("implicit_gemm", th.tobytes(), tw.tobytes())
-    w = None if kept is None else kept.get(taps_seen)
+    taps = np.concatenate(wanted)
+    cuts, columns = tiles_of(M, x.itemsize)
+    name = "implicit_gemm", taps.tobytes()
+    w = None if kept is None else kept.get(name)
     if w is None:
-        w = empty((groups * th.size * tw.size * C * columns,), x)
-        pack_weights(weight, w, groups, th, tw, turned, cuts)
+        w = empty((groups * taps.size * C * columns,), x)
+        pack_weights(weight, w, groups, taps, turned, cuts)
         if kept is not None:
-            kept[taps_seen] = w
+            kept[name] = w
     floor = x.dtype.type(floor)
-    correlate(x, w, bias, y, size, stride, down, right, at, apart, panel, cuts, floor)
+    first = 0
+    for part, size, plan in plans:
+        if plan is not None:
+            rows = first, taps.size * C
+            correlate(
+                x, w, rows, bias, y, size, stride, plan.down, plan.right, part.at, apart,
+                plan.panel, cuts, floor,
+            )  # fmt: skip
+            first += plan.taps.size * C
 
 
 @functools.lru_cache(maxsize=1024)
 def _plan(
-    x_shape: tuple[int, ...], M: int, size: Pair, taps: Axes, shifts: Axes, stride: Pair,
+    x_shape: tuple[int, ...], KW: int, M: int, size: Pair, taps: Axes, shifts: Axes, stride: Pair,
     itemsize: int, merge: bool, threads: int,
 ) -> Plan | None:  # fmt: skip
     """None if no tap sees anything."""
@@ -441,14 +465,12 @@ def _plan(
     th, tw = (np.array(t, np.int64)[counts > 0] for t, counts in zip(taps, seen))
     if not th.size or not tw.size:
         return None
-    cuts = np.array(tiles(M, itemsize))
     all_, inside = math.prod(size) * th.size * tw.size, int(seen[0].sum() * seen[1].sum())
     saved = (all_ - inside) * M / math.prod(x_shape[2:])
     span = int(down.max() - down.min()), int(right.max() - right.min())
-    columns = int(cuts.sum()) * (HALF // itemsize)
-    weights = th.size * tw.size * C * columns * itemsize
+    weights = th.size * tw.size * C * tiles_of(M, itemsize)[1] * itemsize
     panel = panel_of(N, C, size, stride, span, itemsize, merge, saved, weights, threads)
-    return Plan(th, tw, down, right, cuts, panel, columns)
+    return Plan((th[:, None] * KW + tw).reshape(-1), down, right, panel)
 
 
 def workspace_bytes(
@@ -459,7 +481,7 @@ def workspace_bytes(
     span = (kernel[0] - 1) * dilation[0], (kernel[1] - 1) * dilation[1]
     wide = (size[1] - 1) * stride[1] + span[1] + 1
     threads, merge = backend.get_num_threads(), groups == 1
-    columns = sum(tiles(M, itemsize)) * (HALF // itemsize)
+    columns = tiles_of(M, itemsize)[1]
     weights = groups * math.prod(kernel) * C * columns * itemsize
     bands = []
     for saved in (0, WORTH_MERGING):

@@ -23,7 +23,7 @@ from .im2col import valid
 from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS
 from .simd import turn
-from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles, views_of
+from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles_of, views_of
 
 CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
 TALL = 8  # tiles of rows that share a part of gy while it is in cache
@@ -286,13 +286,6 @@ def _plan(
     return th, tw, down + edges[0][0], right + edges[1][0], edges
 
 
-@functools.lru_cache(maxsize=1024)
-def _cuts(columns: int, itemsize: int) -> tuple[Array, int]:
-    """The tiles of a row of columns, and how wide they are together."""
-    cuts = np.array(tiles(columns, itemsize))
-    return cuts, int(cuts.sum()) * (HALF // itemsize)
-
-
 def sum_of_products(
     gy: Array, x: Array, stride: Pair, down: Array, right: Array, G: int
 ) -> tuple[Array, Array]:
@@ -302,7 +295,7 @@ def sum_of_products(
     """
     C, (M, OH, OW) = x.shape[1], gy.shape[1:]
     N = len(x) // G
-    cuts, columns = _cuts(M, x.itemsize)
+    cuts, columns = tiles_of(M, x.itemsize)
     blocks = -(-down.size * right.size * C // ROWS)
     # Small images several at a time; not too many: planes of 16 x 16 share a few sets of a cache.
     I = math.gcd(N, ROWS if OH * OW <= 32 else 4) if OH * OW <= 64 else 1

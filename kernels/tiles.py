@@ -6,6 +6,7 @@ tile's of all rows, then the second's of all rows, and so on. ``cuts`` says how 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,6 +36,13 @@ def tiles(columns: int, itemsize: int) -> list[int]:
         result.append(size)
         left -= size
     return result
+
+
+@functools.lru_cache(maxsize=1024)
+def tiles_of(columns: int, itemsize: int) -> tuple[Array, int]:
+    """``tiles`` as an array, and how many columns they have together."""
+    cuts = np.array(tiles(columns, itemsize))
+    return cuts, int(cuts.sum()) * (HALF // itemsize)
 
 
 # Sums and extents as loops: what looks like whole-array NumPy in a kernel, Numba turns into loops
