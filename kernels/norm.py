@@ -99,24 +99,29 @@ def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
             yf[first + i] = (xf[first + i] - middle) * factor + new
 
 
-def _scale_relu_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
-    _scale_numpy(x, m, scale, shift, y)
+def _scale_relu_numpy(
+    x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array
+) -> None:
+    steps = np.array((pitch, y.shape[2], 1)) * x.itemsize
+    _scale_numpy(np.lib.stride_tricks.as_strided(x, y.shape, steps), m, scale, shift, y)
     np.maximum(y, 0, out=y)
 
 
 @kernel(numpy=_scale_relu_numpy)
-def _scale_relu(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
-    """y = max((x - m) scale + shift, 0) per channel; NaN stays NaN."""
-    N, C, L = x.shape
-    xf, yf = x.reshape(x.size), y.reshape(y.size)
+def _scale_relu(x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    """y = max((x - m) scale + shift, 0) per channel; NaN stays NaN. x: flat, ``pitch`` numbers from
+    image to image."""
+    N, C, L = y.shape
+    yf = y.reshape(y.size)
     zero = x.dtype.type(0)
     for row in prange(N * C):
         short_vectors()
-        first, c = uint(row * L), row % C
+        n, c = row // C, row % C
+        first, to = uint(n * pitch + c * L), uint(row * L)
         middle, factor, new = m[c], scale[c], shift[c]
         for i in range(uint(L)):
-            total = (xf[first + i] - middle) * factor + new
-            yf[first + i] = max(total, zero)
+            total = (x[first + i] - middle) * factor + new
+            yf[to + i] = max(total, zero)
 
 
 def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
@@ -181,15 +186,33 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mean, np.maximum(var, 0)
 
 
-def scale(x: Array, mean: Array, scale: Array, shift: Array, relu: bool = False) -> Array:
-    """y = (x - mean) scale + shift per channel, or the larger of that and 0; the three are float64
-    (C)."""
+def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
+    """y = (x - mean) scale + shift per channel; the three are float64 (C)."""
     dtype, x = x.dtype, _prepared(x)
     m = mean.astype(x.dtype)
     y = empty(x.shape, x)
     shift = shift - (mean - m) * scale
-    _run(_scale_relu if relu else _scale, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+    _run(_scale, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
     return y.astype(dtype, copy=False)
+
+
+def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
+    """y = max((x - mean) scale + shift, 0) per channel, for float32 and float64 on the CPU.
+
+    Images of x may be apart in memory, as the first channels of larger ones are.
+    """
+    N, C, L = x.shape
+    s = x.itemsize
+    if x.strides[1:] != (L * s, s) or x.strides[0] < C * L * s or x.strides[0] % s:
+        x = contiguous(x)
+    pitch = x.strides[0] // s
+    m = mean.astype(x.dtype)
+    y = empty((N, C, L), x)
+    shift = shift - (mean - m) * scale
+    if y.size:
+        flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + C * L,), (s,))
+        _scale_relu(flat, pitch, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+    return y
 
 
 def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:

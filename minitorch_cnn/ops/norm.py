@@ -110,14 +110,14 @@ def batch_norm_relu(
 ) -> Any:
     """The larger of :func:`batch_norm` in evaluation and 0, without a derivative: for prediction.
 
-    x (N, C, ...). Cost: x is read and y written once.
+    x (N, C, ...) of float32 or float64, on the CPU. Cost: x is read and y written once.
     """
     _check("batch_norm", x, weight, bias, running_mean, running_var)
     image = x.reshape(*x.shape[:2], -1) if x.size else x.reshape(*x.shape[:2], 0)
     mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
     a = 1 / np.sqrt(var + eps)
     a = a if weight is None else a * weight
-    y = kernels.norm.scale(image, mean, a, _or_zeros(bias, mean), relu=True)
+    y = kernels.norm.scale_relu(image, mean, a, _or_zeros(bias, mean))
     return y.reshape(x.shape), ()
 
 

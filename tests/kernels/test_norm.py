@@ -135,3 +135,21 @@ def test_same_bits_at_any_thread_count(dtype: Any, rng: np.random.Generator) -> 
         return mean, var, y, *norm.gradient_sums(x, gy, mean), gx, norm.channel_sums(x)
 
     assert_same_bits_at_any_thread_count(run)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("L", [0, 1, 7, 100])
+def test_scale_relu_reads_images_that_are_apart(
+    backend: str, dtype: Any, L: int, rng: np.random.Generator
+) -> None:
+    large = rng.standard_normal((3, 7, L)).astype(dtype)
+    large[:, 2, -1:] = np.nan
+    mean, scale, shift = rng.standard_normal((3, 4))
+    for x in (large[:, :4], large[::2, 3:], large[:1, 1:5], large[::-1, :4], large[:, :7:2],
+              np.asfortranarray(large[:, :4])):  # fmt: skip
+        with using(backend):
+            y = norm.scale_relu(x, mean, scale, shift)
+        want = (x - mean[:, None]) * scale[:, None] + shift[:, None]
+        np.testing.assert_allclose(y, np.maximum(want, 0), rtol=1e-5, atol=1e-5)
+        assert y.dtype == dtype

@@ -14,7 +14,11 @@ import torch
 import minitorch_cnn as mt
 from minitorch_cnn import models, nn
 from minitorch_cnn.kernels import backend, implicit_gemm, winograd
-from minitorch_cnn.models.frozen import FrozenIdentityShortcut
+from minitorch_cnn.models.frozen import (
+    FrozenDenseBlock,
+    FrozenDenseLayer,
+    FrozenIdentityShortcut,
+)
 from minitorch_cnn.nn import functional as F
 from minitorch_cnn.nn.utils import frozen
 from minitorch_cnn.nn.utils.frozen import FrozenBatchNorm2d, FrozenConv2d
@@ -287,4 +291,16 @@ def test_densenets_norms_apply_their_relu() -> None:
     fused = mt.fuse(model, x)
     kinds = [type(m) for m in fused.modules() if isinstance(m, nn.BatchNorm2d)]
     assert kinds == [FrozenBatchNorm2d] * (3 * 6 + 2 + 1)  # layers, transitions, the last
+    close(predict(fused, x), predict(model, x), 1e-4)
+    assert sum(isinstance(m, FrozenDenseBlock) for m in fused.modules()) == 3
+    assert sum(isinstance(m, FrozenDenseLayer) for m in fused.modules()) == 3 * 6
+
+    weights = [net.features.denseblock1.denselayer1.conv2.weight for net in (fused, model)]
+    weights[0].requires_grad_(True)  # of this one alone
+    for net in (fused, model):
+        net(x).sum().backward()
+    close(weights[0].grad.array, weights[1].grad.array, 1e-3)
+    block = fused.features.denseblock2
+    block.denselayer1.norm1.weight.data = block.denselayer1.norm1.weight.data * 2
+    model.features.denseblock2.denselayer1.norm1.weight.data *= 2
     close(predict(fused, x), predict(model, x), 1e-4)

@@ -94,14 +94,14 @@ def freeze(layer: Module, relu: bool) -> None:
     The object itself changes: it may be known under several names, or stand in a plain list.
     """
     if type(layer) is Conv2d:
-        layer.__class__ = FrozenConv2d
         layer.relu, layer._kept, layer._kept_of = relu, {}, (None, 0)
-    elif relu:
+    if relu or type(layer) not in NEEDS_RELU:
         layer.__class__ = FROZEN[type(layer)]
 
 
-# By type; of layers other than convolutions only where a ReLU follows. Others add theirs.
+# By type; models/frozen.py adds its own. Some replace a layer only where a ReLU follows.
 FROZEN: dict[type[Module], type[Module]] = {
     Conv2d: FrozenConv2d,
     BatchNorm2d: FrozenBatchNorm2d,
 }
+NEEDS_RELU: set[type[Module]] = {BatchNorm2d}
