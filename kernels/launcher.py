@@ -71,26 +71,29 @@ def cupy() -> ModuleType:
 
 
 def has_tensor_cores(x: Any) -> bool:
-    """Whether the GPU that an array is on has them (from sm_70 on), and kernels for them compile.
+    """Whether the GPU that a float16 or bfloat16 array is on has them for its dtype (from sm_70 and
+    sm_80 on), and kernels for them compile.
 
     Warns, once, where only a header of CUDA's is missing.
     """
-    return _has_tensor_cores(int(x.device.id))
+    return _has_tensor_cores(int(x.device.id), x.dtype.char)
 
 
 @functools.cache
-def _has_tensor_cores(device: int) -> bool:
+def _has_tensor_cores(device: int, code: str) -> bool:
+    kernel = cuda_kernel(HERE / "gemm_wmma.cu", "matmul", code)
+    oldest = kernel.source.types[kernel.type].removeprefix("sm_")
     with cupy().cuda.Device(device) as gpu:
-        if int(gpu.compute_capability) < 70:
+        if int(gpu.compute_capability) < int(oldest or 70):
             return False
         try:
-            _ = cuda_kernel(HERE / "gemm_wmma.cu", "matmul", "e").function
+            _ = kernel.function
         except Exception as error:
             if "mma.h" not in str(error):
                 raise
             warnings.warn(
-                "float16 is computed without tensor cores: CUDA's header mma.h was not found; pip"
-                " install 'minitorch-cnn[cuda13]' (or [cuda12]) brings it",
+                "float16 and bfloat16 are computed without tensor cores: CUDA's header mma.h was"
+                " not found; pip install 'minitorch-cnn[cuda13]' (or [cuda12]) brings it",
                 stacklevel=2,
             )
             return False

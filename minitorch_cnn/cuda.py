@@ -252,9 +252,13 @@ def manual_seed_all(seed: int) -> None:
     """Nothing to do, as for :func:`manual_seed`."""
 
 
-def is_bf16_supported() -> bool:
-    """False: there is no bfloat16 here."""
-    return False
+def is_bf16_supported(including_emulation: bool = False) -> bool:
+    """Whether the current GPU's tensor cores multiply bfloat16: from compute capability 8.0 on.
+
+    Older ones compute it in float32, and win nothing but memory: ``including_emulation`` counts
+    them too (PyTorch's default). Without a GPU, False.
+    """
+    return is_available() and (including_emulation or get_device_capability()[0] >= 8)
 
 
 class device:

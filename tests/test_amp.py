@@ -17,13 +17,15 @@ import minitorch_cnn as torch
 from minitorch_cnn import Tensor, amp, cuda, nn
 from minitorch_cnn.nn import functional as F
 
-
-def half_precision() -> Any:
-    return torch.autocast("cpu", dtype=torch.float16)
+HALVES = {"float16": 2e-3, "bfloat16": 2e-2}  # tolerances: 11 and 8 bits, rounded several times
 
 
-def theirs() -> Any:
-    return pytorch.autocast("cpu", dtype=pytorch.float16)
+def half_precision(dtype: str = "float16") -> Any:
+    return torch.autocast("cpu", dtype=getattr(torch, dtype))
+
+
+def theirs(dtype: str = "float16") -> Any:
+    return pytorch.autocast("cpu", dtype=getattr(pytorch, dtype))
 
 
 # Of t (torch or minitorch_cnn), F, a float32 matrix x (4, 4), a float16 one h, and labels.
@@ -77,24 +79,26 @@ CALLS = {
 }
 
 
+@pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("name", CALLS)
-def test_dtypes_and_values_are_pytorchs(name: str) -> None:
+def test_dtypes_and_values_are_pytorchs(name: str, dtype: str) -> None:
     x = (np.random.default_rng(1).random((4, 4)) + 0.5).astype(np.float32)
     labels = np.array([0, 3, 1, 2])
     call: Any = CALLS[name]
     results = []
     for module, functional, region in (
-        (torch, torch.nn.functional, half_precision()),
-        (pytorch, pytorch.nn.functional, theirs()),
+        (torch, torch.nn.functional, half_precision(dtype)),
+        (pytorch, pytorch.nn.functional, theirs(dtype)),
     ):
         matrix = module.from_numpy(x)
+        half = matrix.to(getattr(module, dtype))
         with region:
-            results.append(
-                call(module, functional, matrix, matrix.half(), module.from_numpy(labels))
-            )
+            results.append(call(module, functional, matrix, half, module.from_numpy(labels)))
     ours, expected = results
     assert str(ours.dtype) == str(expected.dtype)
-    np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(
+        ours.float().numpy(), expected.float().numpy(), rtol=HALVES[dtype], atol=HALVES[dtype]
+    )
 
 
 def _network(t: Any) -> Any:
@@ -104,7 +108,8 @@ def _network(t: Any) -> Any:
     )  # fmt: skip
 
 
-def test_a_network_gets_pytorchs_gradients() -> None:
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_network_gets_pytorchs_gradients(dtype: str) -> None:
     """In the parameters' dtype, also of a weight that is used twice."""
     rng = np.random.default_rng(2)
     x, labels = rng.standard_normal((6, 1, 8, 8)).astype(np.float32), rng.integers(0, 5, 6)
@@ -113,21 +118,23 @@ def test_a_network_gets_pytorchs_gradients() -> None:
         {k: pytorch.from_numpy(v.numpy().copy()) for k, v in ours.state_dict().items()}
     )
     losses = []
-    for module, model, region in ((torch, ours, half_precision()), (pytorch, reference, theirs())):
+    for module, model, region in (
+        (torch, ours, half_precision(dtype)), (pytorch, reference, theirs(dtype)),
+    ):  # fmt: skip
         images, targets = module.from_numpy(x), module.from_numpy(labels)
         with region:
             scores = model(images) + model(images * 2)
-            assert str(scores.dtype) == "torch.float16"
+            assert str(scores.dtype) == f"torch.{dtype}"
             losses.append(module.nn.functional.cross_entropy(scores, targets))
         losses[-1].backward()
     assert losses[0].dtype == torch.float32
-    np.testing.assert_allclose(losses[0].item(), losses[1].item(), rtol=2e-3)
+    np.testing.assert_allclose(losses[0].item(), losses[1].item(), rtol=HALVES[dtype])
     for (name, p), q in zip(ours.named_parameters(), reference.parameters(), strict=True):
         assert p.grad is not None
         assert p.grad.dtype == torch.float32
         scale = float(q.grad.abs().max())
         np.testing.assert_allclose(
-            p.grad.numpy(), q.grad.numpy(), atol=0.02 * scale + 1e-3, err_msg=name
+            p.grad.numpy(), q.grad.numpy(), atol=HALVES[dtype] * (10 * scale + 0.5), err_msg=name
         )
 
 
@@ -167,9 +174,15 @@ def test_decorated_functions_and_threads() -> None:
     assert seen == [torch.float32]
 
 
+def test_the_default_on_the_cpu_is_bfloat16() -> None:
+    assert torch.get_autocast_dtype("cpu") == torch.bfloat16
+    assert torch.get_autocast_dtype("cuda") == torch.float16
+    x = torch.ones(2, 2)
+    with torch.autocast("cpu"):
+        assert (x @ x).dtype == torch.bfloat16
+
+
 def test_what_there_is_not() -> None:
-    with pytest.raises(RuntimeError, match=r"bfloat16.*dtype=torch.float16"):
-        torch.autocast("cpu")
     with pytest.raises(ValueError, match="`device_type` of type `str`"):
         torch.autocast(torch.device("cpu"))  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="'cpu' or 'cuda'"):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import minitorch_cnn
 from minitorch_cnn.tensor import Tensor
 
+from . import devices
 from .cases import Call, Case, all_cases
 from .devices import host, place
 from .strategies import LAYOUTS, with_layout
@@ -110,8 +111,10 @@ def test_equals_pytorch(case: Case, dtype: Any, data: st.DataObject) -> None:
 COMPOSED = (
     "acosh", "addcdiv", "addcmul", "binary_cross_entropy", "binary_cross_entropy certain",
     "binary_cross_entropy_with_logits", "cross_entropy", "cross_entropy probabilities", "kl_div",
-    "kl_div of logs", "nll_loss", "take_along_dim",
+    "kl_div of logs", "matrix_norm", "nll_loss", "take_along_dim",
 )  # fmt: skip
+# A GPU's kernels round a product before the bias, or the sum over a broadcast axis, is added.
+ON_GPU = ("conv_transpose2d", "linear", "linear_wide", "matmul")
 
 
 def _rounded(x: np.ndarray) -> np.ndarray:
@@ -123,10 +126,13 @@ def _widened(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_bfloat16_is_float32_rounded_once(case: Case, data: st.DataObject) -> None:
-    """What PyTorch computes of the same numbers in float32, rounded to 8 bits: 2**-8 of it."""
+    """What PyTorch computes of the same numbers in float32, rounded to 8 bits: 2**-8 of it.
+
+    Where several ops round, the error is one of numbers that may cancel out: 2**-7 of the largest.
+    """
     call = data.draw(case.calls)
     arrays = [_rounded(x) for x in call.arrays]
     inputs = [
@@ -136,11 +142,11 @@ def test_bfloat16_is_float32_rounded_once(case: Case, data: st.DataObject) -> No
     result = case.ours(*inputs, **call.settings)
     wide = [_widened(x) for x in arrays]
     expected_inputs, expected = _run_torch(case, wide, call.settings)
-    several = case.name in COMPOSED
+    several = case.name in COMPOSED or (devices.name() == "cuda" and case.name in ON_GPU)
     rtol, atol = case.rtol32 + 2 ** -(6 if several else 8), case.atol32
 
     def compare(ours: Any, theirs: np.ndarray) -> None:
-        scale = np.abs(theirs).max(initial=0) if several else 0
+        scale = np.abs(theirs).max(initial=1) if several else 0
         np.testing.assert_allclose(_widened(host(ours)), theirs, rtol, atol + 2**-7 * scale)
 
     for y, want in zip(_all(result), _all(expected), strict=True):
@@ -150,6 +156,8 @@ def test_bfloat16_is_float32_rounded_once(case: Case, data: st.DataObject) -> No
         compare(y.array, want.detach().numpy())
 
     if not case.differentiable or not _first(expected).requires_grad:
+        return
+    if several and not case.smooth:  # rounding makes ties
         return
     y, want = _first(result), _first(expected)
     gy = np.random.default_rng(0).standard_normal(want.shape).astype(y.array.dtype)

@@ -14,7 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minitorch_cnn as mt
 import minitorch_cnn.optim as optim
+from minitorch_cnn.nn import Parameter
 from minitorch_cnn.optim import optimizer as base
 from minitorch_cnn.optim.optimizer import Optimizer
 from minitorch_cnn.tensor import Tensor, no_grad, op
@@ -229,6 +231,23 @@ def test_empty_and_half_precision(name: str) -> None:
     b.step()
     assert ours[1].array.dtype == np.float16
     np.testing.assert_allclose(ours[1].array, theirs[1].detach().numpy(), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_of_bfloat16_are_computed_in_float32(name: str) -> None:
+    """PyTorch's step in float32 of the same numbers, rounded; what is kept between steps too."""
+    start, g = (mt.randn(50, dtype=mt.bfloat16) for _ in range(2))
+    ours = Parameter(start.clone())
+    theirs = torch.nn.Parameter(torch.from_numpy(start.float().numpy()))
+    ours.grad, theirs.grad = g, torch.from_numpy(g.float().numpy())
+    a, b = getattr(optim, name)([ours], lr=0.1), getattr(torch.optim, name)([theirs], lr=0.1)
+    a.step()
+    b.step()
+    assert ours.dtype == mt.bfloat16
+    for p, q in [(ours, theirs), *zip(a.state[ours].values(), b.state[theirs].values())]:
+        if isinstance(p, Tensor) and p.ndim:
+            expected = q.detach().numpy()
+            np.testing.assert_allclose(p.detach().float().numpy(), expected, 2**-8, 1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,10 +7,10 @@
 >>> y.dtype
 torch.float16
 
-Inside :class:`autocast`, convolutions and products of matrices compute in float16, and what needs
-range or precision in float32 (``lists.py`` says what); :class:`GradScaler` keeps gradients within
-float16's range. On a GPU with tensor cores this is faster and takes half the memory for
-activations; a CPU computes float16 in float32, so there it only shows what rounding does.
+Inside :class:`autocast`, convolutions and products of matrices compute in float16 or bfloat16, and
+what needs range or precision in float32 (``lists.py`` says what); :class:`GradScaler` keeps
+gradients within float16's range. On a GPU with tensor cores this is faster and takes half the
+memory for activations; a CPU computes both in float32, so there it only shows what rounding does.
 """
 
 from __future__ import annotations

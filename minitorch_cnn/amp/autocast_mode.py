@@ -1,4 +1,4 @@
-"""``autocast``: a region in which convolutions and products of matrices compute in float16."""
+"""``autocast``: a region in which convolutions and products of matrices compute in 16 bits."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import warnings
 from typing import Any
 
 from .. import cuda
-from ..dtypes import as_dtype, dtype, float16, from_numpy_dtype
+from ..dtypes import as_dtype, bfloat16, dtype, float16, from_numpy_dtype
 from ..grad_mode import Switch, mode
 
-DEVICES = ("cpu", "cuda")
+DEFAULTS = {"cpu": bfloat16, "cuda": float16}
 
 
 class autocast(Switch):
@@ -20,10 +20,12 @@ class autocast(Switch):
     what they are given (``amp/lists.py``). Parameters stay as they are and get gradients of their
     own dtype. Backward belongs outside of the region, where it computes in the dtypes of forward.
 
-    ``dtype`` can be float16, the default on "cuda". PyTorch's default on "cpu" is bfloat16, which
-    does not exist here: RuntimeError asks for float16. Regions nest, ``enabled=False`` takes a part
-    out (cast its inputs yourself: ``x.float()``). ``cache_enabled`` is accepted; nothing is kept.
-    Where ``dtype`` cannot be, or no GPU is there for "cuda", it warns and does nothing, as PyTorch.
+    ``dtype`` can be float16, the default on "cuda", and bfloat16, the default on "cpu": that has
+    float32's range, and so needs no ``GradScaler``, but 8 bits where float16 has 11. RuntimeError
+    for bfloat16 on a GPU whose tensor cores do not have it (before compute capability 8.0).
+    Regions nest, ``enabled=False`` takes a part out (cast its inputs yourself: ``x.float()``).
+    ``cache_enabled`` is accepted; nothing is kept. Where ``dtype`` cannot be, or no GPU is there
+    for "cuda", it warns and does nothing, as PyTorch.
     """
 
     def __init__(
@@ -44,16 +46,21 @@ class autocast(Switch):
                 stacklevel=2,
             )
             self.enabled = False
-        self.fast_dtype = as_dtype(dtype) if dtype is not None else float16
-        if self.enabled and dtype is None:
-            self.fast_dtype = get_autocast_dtype(device_type)
-        if self.enabled and self.fast_dtype is not float16:
+        chosen = get_autocast_dtype(device_type) if dtype is None else as_dtype(dtype)
+        self.fast_dtype = chosen
+        if self.enabled and chosen not in (float16, bfloat16):
             warnings.warn(
-                f"autocast: {self.fast_dtype} is not a dtype to cast to: only torch.float16 is."
-                " Disabling autocast.",
+                f"autocast: {chosen} is not a dtype to cast to: torch.float16 and torch.bfloat16"
+                " are. Disabling autocast.",
                 stacklevel=2,
             )
             self.enabled = False
+        bfloat16_there = device_type == "cuda" and chosen is bfloat16
+        if self.enabled and bfloat16_there and not cuda.is_bf16_supported():
+            raise RuntimeError(
+                "Current CUDA Device does not support bfloat16 (compute capability"
+                f" {cuda.get_device_capability()}, it needs (8, 0)): use dtype=torch.float16"
+            )
 
     def __enter__(self) -> autocast:
         self.previous.append(mode.autocast)
@@ -70,13 +77,13 @@ def _check(device_type: Any) -> None:
         raise ValueError(
             f"Expected `device_type` of type `str`, got: `{type(device_type)}` (write device.type)"
         )
-    if device_type not in DEVICES:
+    if device_type not in DEFAULTS:
         raise RuntimeError(f"autocast: expected device_type 'cpu' or 'cuda', got {device_type!r}")
 
 
 def is_autocast_available(device_type: str) -> bool:
     """Whether there is an autocast for a kind of device: for "cpu" and "cuda"."""
-    return device_type in DEVICES
+    return device_type in DEFAULTS
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
@@ -86,13 +93,8 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 
 
 def get_autocast_dtype(device_type: str) -> dtype:
-    """What autocast casts to on a kind of device; RuntimeError for "cpu" if nobody said."""
+    """What autocast casts to on a kind of device."""
     _check(device_type)
     if device_type in mode.autocast:
         return from_numpy_dtype(mode.autocast[device_type])
-    if device_type == "cpu":
-        raise RuntimeError(
-            "autocast: PyTorch's default on 'cpu' is bfloat16, which is not part of minitorch_cnn:"
-            " write autocast('cpu', dtype=torch.float16)"
-        )
-    return float16
+    return DEFAULTS[device_type]

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..dtypes import get_default_dtype, is_floating
+from ..dtypes import get_default_dtype, is_floating, is_half
 from ..kernels import replay
 from ..kernels.backend import array_module, place
 from ..tensor import Array, RemovableHandle, Tensor, enable_grad, no_grad, on_device_of
@@ -333,9 +333,17 @@ def blocks(*arrays: Array, scratch: int) -> Iterator[tuple[Array, ...]]:
     """Matching pieces of the arrays, and ``scratch`` uninitialised arrays of the same size.
 
     The pieces are views: writing to them writes to the arrays. Arrays that do not lie in memory
-    alike, or that live on a GPU, come whole.
+    alike, or that live on a GPU, come whole. float16 and bfloat16 arrays come as float32 ones, and
+    what was written to them is rounded; the second array, the gradient, is only read.
     """
     first = arrays[0]
+    if is_half(first.dtype):
+        wide = [a.astype(np.float32) for a in arrays]
+        yield from blocks(*wide, scratch=scratch)
+        for i, (a, result) in enumerate(zip(arrays, wide)):
+            if i != 1:
+                a[...] = result
+        return
     if not isinstance(first, np.ndarray) or not all(a.flags.c_contiguous for a in arrays):
         empty_like = array_module(first).empty_like
         yield (*arrays, *(empty_like(first) for _ in range(scratch)))

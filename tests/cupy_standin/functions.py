@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from . import cuda as _cuda
@@ -62,18 +63,18 @@ class ufunc:
             outputs = [np.dtype(dtype)] * self._numpy.nout
             options["signature"] = (*[None] * self._numpy.nin, *outputs)
         loop = self._numpy.resolve_dtypes((*kinds, *[None] * self._numpy.nout), **options)
-        chars = [_char(d) for d in loop]
+        found = list(loop)
         for types in self.types:
             ins, _, outs = types.partition("->")
             fits = all(
-                np.can_cast(a, _plain(b))
-                for a, b in zip(chars[: self._numpy.nin], ins, strict=True)
+                np.can_cast(a, _dtype(b))
+                for a, b in zip(found[: self._numpy.nin], ins, strict=True)
             )
             if fits:
-                if [_plain(o) for o in outs] != [_plain(c) for c in chars[self._numpy.nin :]]:
-                    raise TypeError(f"{self.name}: {types} here, {chars} in NumPy")
+                if [_dtype(o) for o in outs] != found[self._numpy.nin :]:
+                    raise TypeError(f"{self.name}: {types} here, {found} in NumPy")
                 return
-        raise TypeError(f"Wrong type ({chars}) of arguments for {self.name}")
+        raise TypeError(f"Wrong type ({found}) of arguments for {self.name}")
 
     def at(self, a: Any, indices: Any, b: Any = None) -> None:
         if self.__name__ not in _AT:
@@ -105,13 +106,9 @@ def _kind(value: Any) -> Any:
     return np.dtype(bool) if isinstance(value, bool) else type(value)
 
 
-def _char(dtype: Any) -> str:
-    return np.dtype(dtype).char
-
-
-def _plain(char: str) -> str:
-    """CuPy tells long from long long."""
-    return {"q": "l", "Q": "L"}.get(char, char)
+def _dtype(letter: str) -> np.dtype[Any]:
+    """CuPy's letters are NumPy's, and that of bfloat16."""
+    return np.dtype(ml_dtypes.bfloat16 if letter == "E" else letter)
 
 
 UFUNCS = {

@@ -141,8 +141,12 @@ def _network() -> nn.Module:
     ).cuda()  # fmt: skip
 
 
-def test_a_network_trains_on_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in float32, by and by; and the large first scale is backed off from by itself."""
+@pytest.mark.parametrize(("dtype", "kind"), [("float16", "Half"), ("bfloat16", "BFloat16")])
+def test_a_network_trains_on_tensor_cores(
+    dtype: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in float32, by and by; and the large first scale is backed off from by itself. bfloat16
+    has float32's range and needs no scale."""
     seen: set[str] = set()
     call = launcher.CudaKernel.__call__
 
@@ -158,11 +162,12 @@ def test_a_network_trains_on_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> No
     for mixed in (True, False):
         model = _network()
         optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-        scaler = amp.GradScaler("cuda", init_scale=2.0**24, enabled=mixed)
+        scaled = mixed and dtype == "float16"
+        scaler = amp.GradScaler("cuda", init_scale=2.0**24, enabled=scaled)
         losses.append([])
         while len(losses[-1]) < 30:
             optimizer.zero_grad()
-            with torch.autocast("cuda", enabled=mixed):
+            with torch.autocast("cuda", getattr(torch, dtype), enabled=mixed):
                 loss = F.cross_entropy(model(x), labels)
             scaler.scale(loss).backward()
             scale = scaler.get_scale()
@@ -172,13 +177,22 @@ def test_a_network_trains_on_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> No
                 losses[-1].append(loss.item())
         assert all(p.dtype == p.grad.dtype == torch.float32 for p in model.parameters())
         if mixed:
-            assert scaler.get_scale() < 2.0**24
+            assert not scaled or scaler.get_scale() < 2.0**24
             assert seen >= {
-                "conv2d_wmma.forward<Half>", "conv2d_wmma.grad_weight<Half>",
-                "depthwise.forward<Half>", "gemm_wmma.matmul<Half>",
+                f"conv2d_wmma.forward<{kind}>", f"conv2d_wmma.grad_weight<{kind}>",
+                f"depthwise.forward<{kind}>", f"gemm_wmma.matmul<{kind}>",
             }  # fmt: skip
     assert losses[0][-1] < losses[0][0] / 4
     np.testing.assert_allclose(losses[0][:10], losses[1][:10], rtol=0.05, atol=0.01)
+
+
+def test_bfloat16_needs_a_gpu_that_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch.cuda.is_bf16_supported() == (torch.cuda.get_device_capability()[0] >= 8)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert not torch.cuda.is_bf16_supported()
+    assert torch.cuda.is_bf16_supported(including_emulation=True)
+    with pytest.raises(RuntimeError, match=r"not support bfloat16.*\(7, 5\).*torch\.float16"):
+        torch.autocast("cuda", dtype=torch.bfloat16)
 
 
 def test_a_step_of_infinity_changes_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch as pytorch
@@ -30,6 +31,7 @@ from ..strategies import LAYOUTS, make_array, with_layout
 DTYPES = {
     # relative to the largest number: Winograd's float32 is what needs the most
     np.float16: 2e-3,
+    ml_dtypes.bfloat16: 2e-2,
     np.float32: 3e-5,
     np.float64: 1e-12,
 }
@@ -150,19 +152,25 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
 
 
-def test_a_gpu_without_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_has_tensor_cores", lambda device: False)
-    layer, x = _layer(4, 4, dtype=torch.float16), torch.randn(1, 4, 5, 5, device="cuda").half()
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [(torch.float16, "Half"), (torch.bfloat16, "BFloat16")]
+)
+def test_a_gpu_without_tensor_cores(
+    dtype: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "_has_tensor_cores", lambda device, code: False)
+    layer, x = _layer(4, 4, dtype=dtype), torch.randn(1, 4, 5, 5, device="cuda").to(dtype)
     seen = _launches(monkeypatch)
     with torch.backends.conv2d.using("tensor_cores"):
         layer(x)
     x[0, 0] @ x[0, 1]
-    assert seen == ["conv2d.forward<Half>"]
+    assert seen == [f"conv2d.forward<{kind}>"]
 
 
 def test_who_has_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = launcher._has_tensor_cores.__wrapped__
-    assert asked(0)
+    assert asked(0, "e")
+    assert asked(0, torch.bfloat16.numpy.char)
 
     def fails(kernel: Any) -> None:
         raise RuntimeError(said)
@@ -170,13 +178,17 @@ def test_who_has_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher.CudaKernel, "function", property(fails))
     said = 'cannot open source file "mma.h"'
     with pytest.warns(UserWarning, match=r"without tensor cores.*mma\.h.*cuda13"):
-        assert not asked(0)
+        assert not asked(0, "e")
     said = "no memory"
     with pytest.raises(RuntimeError, match="no memory"):
-        asked(0)
+        asked(0, "e")
     device = type(importlib.import_module("cupy").cuda.Device(0))
     monkeypatch.setattr(device, "compute_capability", "61")
-    assert not asked(0)
+    assert not asked(0, "e")
+    monkeypatch.setattr(launcher.CudaKernel, "function", None)
+    monkeypatch.setattr(device, "compute_capability", "75")
+    assert asked(0, "e")
+    assert not asked(0, torch.bfloat16.numpy.char)
 
 
 def _problem(
