@@ -347,9 +347,14 @@ def panel_of(
         merge = merge and OH * OW <= 64 and OH * OW % ROWS > 0
     if merge:
         I = some
-    width = (OW - 1) * stride[1] + span[1] + 1
-    rows = max(BAND, min(weights // 2, LONGEST_BAND)) // (C * width * I * itemsize)
-    rows = max(1, (rows - span[0] - 1) // stride[0] + 1)
+    row_bytes = C * ((OW - 1) * stride[1] + span[1] + 1) * I * itemsize
+
+    def rows_in(band: int) -> int:
+        return (band // row_bytes - span[0] - 1) // stride[0] + 1
+
+    rows = rows_in(max(BAND, min(weights // 2, LONGEST_BAND)))
+    # Bands overlap: short ones would mostly be copies of each other.
+    rows = max(rows, min(max(2 * span[0], 6), rows_in(LONGEST_BAND)), 1)
     if threads > 1:
         bands = -(-2 * threads // -(-N // I))  # tasks enough for all threads ...
         least = -(-64 // (OW * I))  # ... if there are pixels enough
