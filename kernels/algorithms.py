@@ -241,11 +241,11 @@ def _workspace(p: Problem, algorithm: str) -> int:
         shapes = p.x_shape, p.weight_shape, p.size, p.padding, p.dilation, p.itemsize
         return shifted_rows.workspace_bytes(p.direction, *shapes)
     if algorithm == "implicit_gemm":
-        from . import implicit_gemm
+        from . import implicit_gemm_plan
 
         M = F // p.groups
         shape = (CG, M, (KH, KW), p.size, p.stride, p.dilation, p.itemsize, p.groups)
-        return implicit_gemm.workspace_bytes(N * p.groups, *shape)
+        return implicit_gemm_plan.workspace_bytes(N * p.groups, *shape)
     if algorithm in ("im2col", "pointwise"):
         from . import im2col_gemm, pointwise
 

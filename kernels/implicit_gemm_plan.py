@@ -1,0 +1,112 @@
+"""How ``implicit_gemm`` goes about a layer: which taps count, and what a task computes.
+
+Only shapes tell, so that it is worked out once for each.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from . import backend
+from .backend import Array
+from .geometry import Pair
+from .microkernel import ROWS
+from .tiles import looks_inside, tiles_of
+
+Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down and across
+BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache ...
+LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
+WORTH_MERGING = 80  # multiplications saved per number of x: more than moving it about costs
+
+
+class Part(NamedTuple):
+    """Some of y's pixels: those of one phase of the stride."""
+
+    taps: Axes  # that reach them, down and across
+    shifts: Axes  # how far from a window's first element they are
+    at: Pair  # the first pixel
+
+
+class Plan(NamedTuple):
+    """What a call needs to know and only its shapes tell."""
+
+    taps: Array  # kh KW + kw of those that some window sees
+    down: Array  # how far from a window's first element they are
+    right: Array
+    panel: Pair
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_of(
+    x_shape: tuple[int, ...], KW: int, M: int, size: Pair, taps: Axes, shifts: Axes, stride: Pair,
+    itemsize: int, merge: bool, threads: int,
+) -> Plan | None:  # fmt: skip
+    """None if no tap sees anything."""
+    N, C = x_shape[:2]
+    offsets = [np.array(axis, np.int64) for axis in shifts]
+    seen = [looks_inside(*axis) for axis in zip(offsets, size, stride, x_shape[2:])]
+    down, right = (s[counts > 0] for s, counts in zip(offsets, seen))
+    th, tw = (np.array(t, np.int64)[counts > 0] for t, counts in zip(taps, seen))
+    if not th.size or not tw.size:
+        return None
+    all_, inside = math.prod(size) * th.size * tw.size, int(seen[0].sum() * seen[1].sum())
+    saved = (all_ - inside) * M / math.prod(x_shape[2:])
+    span = int(down.max() - down.min()), int(right.max() - right.min())
+    weights = th.size * tw.size * C * tiles_of(M, itemsize)[1] * itemsize
+    panel = panel_of(N, C, size, stride, span, itemsize, merge, saved, weights, threads)
+    return Plan((th[:, None] * KW + tw).reshape(-1), down, right, panel)
+
+
+def panel_of(
+    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, saved: float,
+    weights: int, threads: int,
+) -> Pair:  # fmt: skip
+    """(images, rows): small images several at a time, large ones in bands that fit into cache.
+
+    ``saved``: how many multiplications per number of x fall on padding. Where they are many,
+    several images are worked on at once, so that they can be left out. weights: bytes of them.
+    """
+    OH, OW = size
+    I, some = 1, -(-N // -(-N // ROWS))
+    if some % ROWS == 0:
+        merge = merge and (OH * OW <= 64 or saved >= WORTH_MERGING)
+    else:  # only that tiles be full
+        merge = merge and OH * OW <= 64 and OH * OW % ROWS > 0
+    if merge:
+        I = some
+    row_bytes = C * ((OW - 1) * stride[1] + span[1] + 1) * I * itemsize
+
+    def rows_in(band: int) -> int:
+        return (band // row_bytes - span[0] - 1) // stride[0] + 1
+
+    rows = rows_in(max(BAND, min(weights // 2, LONGEST_BAND)))
+    # Bands overlap: short ones would mostly be copies of each other.
+    rows = max(rows, min(max(2 * span[0], 6), rows_in(LONGEST_BAND)), 1)
+    if threads > 1:
+        bands = -(-2 * threads // -(-N // I))  # tasks enough for all threads ...
+        least = -(-64 // (OW * I))  # ... if there are pixels enough
+        rows = min(rows, max(-(-OH // bands), least))
+    rows = min(rows, OH)
+    return I, -(-OH // -(-OH // rows))
+
+
+def workspace_bytes(
+    N: int, C: int, M: int, kernel: Pair, size: Pair, stride: Pair, dilation: Pair, itemsize: int,
+    groups: int,
+) -> int:  # fmt: skip
+    """Bytes of packed weights, and of the bands that ``forward`` holds per thread."""
+    span = (kernel[0] - 1) * dilation[0], (kernel[1] - 1) * dilation[1]
+    wide = (size[1] - 1) * stride[1] + span[1] + 1
+    threads, merge = backend.get_num_threads(), groups == 1
+    columns = tiles_of(M, itemsize)[1]
+    weights = groups * math.prod(kernel) * C * columns * itemsize
+    bands = []
+    for saved in (0, WORTH_MERGING):
+        shape = N, C, size, stride, span, itemsize, merge, saved, weights // groups, threads
+        I, R = panel_of(*shape)
+        bands.append(C * ((R - 1) * stride[0] + span[0] + 1) * wide * I * itemsize)
+    return weights + max(bands) * threads
