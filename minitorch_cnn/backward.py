@@ -155,9 +155,12 @@ def _run(node: Node, gy: Array, ours: bool, plan: _Plan | None, pending: _Pendin
     edges = node.edges
     if plan is not None:
         edges = [edge for edge in edges if edge[0] in plan.needed]
-    if ours and len(edges) > 1:
-        edges = sorted(edges, key=_overwrites)
     with on_device_of(gy):
+        # Of a part of a larger array (from concatenated maps), kernels need a copy: one for all.
+        if len(edges) > 1 and not gy.flags.c_contiguous and is_writable(gy):
+            gy, ours = copy(gy), True
+        if ours and len(edges) > 1:
+            edges = sorted(edges, key=_overwrites)
         for edge in edges:
             target, grad = edge
             last = ours and edge is edges[-1]

@@ -303,6 +303,28 @@ def test_gradient_functions_run_only_where_needed() -> None:
     assert calls == ["a", "b"]
 
 
+def test_a_part_of_a_joined_gradient_is_copied_once_for_all_functions() -> None:
+    seen = []
+
+    @op
+    def pair(a: Any, b: Any, /) -> Any:
+        def grad(gy: Any) -> Any:
+            seen.append(gy)
+            return gy * 2
+
+        return a + b, (grad, grad)
+
+    a, b = (mt.ones(2, 3, requires_grad=True) for _ in range(2))
+    joined = mt.cat([pair(a, b), mt.ones(2, 1)], 1)
+    gy = np.arange(8, dtype=np.float32).reshape(2, 4)
+    joined.backward(mt.from_numpy(gy))
+    assert seen[0] is seen[1]
+    assert seen[0].flags.c_contiguous
+    for x in (a, b):
+        np.testing.assert_array_equal(x.grad.array, 2 * gy[:, :3])
+    np.testing.assert_array_equal(gy.ravel(), np.arange(8))
+
+
 def test_a_gradient_of_the_wrong_shape_is_named() -> None:
     @op
     def bad(x: Any, /) -> Any:
