@@ -193,21 +193,22 @@ class graph_step:
 
 
 def _detached(results: Any) -> Any:
-    return _mapped(lambda x: x.detach(), results)
+    return mapped(lambda x: x.detach(), results)
 
 
 def _copies(results: Any) -> Any:
-    return _mapped(lambda x: x.detach().clone(), results)
+    return mapped(lambda x: x.detach().clone(), results)
 
 
-def _mapped(fn: Callable[[Tensor], Tensor], results: Any) -> Any:
+def mapped(fn: Callable[[Tensor], Any], results: Any) -> Any:
+    """The tensors of a step's result replaced; TypeError for other results."""
     if isinstance(results, Tensor):
         return fn(results)
     if isinstance(results, dict):
-        return {name: _mapped(fn, value) for name, value in results.items()}
+        return {name: mapped(fn, value) for name, value in results.items()}
     if isinstance(results, (tuple, list)):
-        return type(results)(_mapped(fn, value) for value in results)
+        return type(results)(mapped(fn, value) for value in results)
     if results is None:
         return None
     kind = "a number" if isinstance(results, (int, float, np.generic)) else type(results).__name__
-    raise TypeError(f"graph_step: the step returned {kind}: return Tensors, and read them outside")
+    raise TypeError(f"the step returned {kind}: return Tensors, and read them outside the graph")

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..backward import modified
 from ..dtypes import is_floating
+from ..functions.arguments import filled
 from ..grad_mode import mode, no_grad
 from ..ops.basic import sum_to
 from ..tensor import Array, Node, Tensor, as_array, check_history
@@ -199,7 +200,9 @@ def _backward_nodes(
 ) -> Node:
     """The nodes ``gather`` and ``run``."""
     name = cls.__name__
-    like = [(y.array.shape, y.array.dtype) if isinstance(y, Tensor) else None for y in outputs]
+    like = [
+        (y.array.shape, y.array.dtype, y.device) if isinstance(y, Tensor) else None for y in outputs
+    ]
     shapes = [a.array.shape if isinstance(a, Tensor) else None for a in args]
     needed = ctx.needs_input_grad
     vjp = cls.backward if cls.vjp is Function.vjp else cls.vjp
@@ -207,10 +210,12 @@ def _backward_nodes(
     def run_backward(gys: Array) -> Array:
         grads: list[Tensor | None] = []
         for gy, y in zip(gys, like):
-            if isinstance(gy, int) and (y is None or not ctx._materialize):
+            if y is None or (isinstance(gy, int) and not ctx._materialize):
                 grads.append(None)
-            else:
-                array = np.zeros(*y) if isinstance(gy, int) and y else np.array(gy)
+            elif isinstance(gy, int):
+                grads.append(Tensor._wrap(filled("zeros", name, *y)))
+            else:  # a copy; of 0-d arrays, the list holds the number
+                array = np.array(gy, y[1]) if y[2].type == "cpu" else gy.copy()
                 grads.append(Tensor._wrap(array))
         returned = vjp(ctx, *grads)
         returned = returned if isinstance(returned, tuple) else (returned,)

@@ -414,3 +414,90 @@ def test_who_multiplies() -> None:
     assert preferred_blas_library("cublas") == "cublas"
     with pytest.raises(ValueError, match="choose 'cublas' or 'kernels'"):
         preferred_blas_library("mkl")
+
+
+def _steps(graphed: bool, p: float) -> list[Any]:
+    """A graphed body, an eager head, and what no graph can hold: GradScaler, reading the loss."""
+    torch.manual_seed(3)
+    rng = np.random.default_rng(1)
+    body, head = nn.Sequential(*network(p)[:8]).cuda(), nn.Linear(96, 10).cuda()
+    optimizer = optim.SGD([*body.parameters(), *head.parameters()], 0.1, momentum=0.9)
+    scaler = torch.amp.GradScaler("cuda", init_scale=16.0)
+    before = copy.deepcopy(body.state_dict())
+    if graphed:
+        sample = torch.zeros(6, 1, 14, 14, device="cuda", requires_grad=True)
+        eager = body.forward
+        assert torch.cuda.make_graphed_callables(body, (sample,), num_warmup_iters=1) is body
+        assert body.forward is not eager
+        body.load_state_dict(before)
+    torch.manual_seed(5)
+    seen: list[Any] = []
+    for _ in range(3):
+        x = torch.tensor(rng.standard_normal((6, 1, 14, 14)).astype(np.float32), device="cuda")
+        t = torch.tensor(rng.integers(0, 10, 6), device="cuda")
+        optimizer.zero_grad()
+        x.requires_grad_()
+        loss = F.cross_entropy(head(body(x)), t)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        seen += [loss.item(), x.grad.cpu().numpy()]
+    body.eval()
+    seen += [body(x[:2]).detach().cpu().numpy()]  # another mode: not the graph, so of any size
+    return seen + [v.cpu().numpy() for v in body.state_dict().values()]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+def test_graphed_modules_equal_eager_ones(p: float) -> None:
+    for ours, expected in zip(_steps(True, p), _steps(False, p), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_graphed_functions() -> None:
+    def both(x: Tensor, y: Tensor) -> dict[str, Any]:
+        return {"sum": (x * y, x.argmax()), "none": None}
+
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    first, second = torch.cuda.make_graphed_callables(
+        (both, lambda x: (x * x,)), ((x, x.detach()), (x,)), num_warmup_iters=1
+    )
+    y = torch.tensor([2.0, 3.0, 4.0], device="cuda")
+    for _ in range(2):  # gradients add up
+        result = first(x, y)
+        result["sum"][0].sum().backward()
+    assert result["none"] is None
+    assert result["sum"][0].tolist() == [2, 3, 4]
+    assert result["sum"][1].item() == 0
+    assert not result["sum"][1].requires_grad
+    assert x.grad.tolist() == [4, 6, 8]
+    kept = second(y)[0]
+    assert second(x)[0].tolist() == [1, 1, 1]
+    assert kept.tolist() == [4, 9, 16]
+    with torch.no_grad():
+        assert not second(x)[0].requires_grad
+
+
+def test_what_cannot_be_a_graphed_callable() -> None:
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    graphed = torch.cuda.make_graphed_callables(lambda x: x.exp(), (x,), num_warmup_iters=1)
+    early = graphed(x)
+    graphed(x)
+    with pytest.raises(RuntimeError, match="forward was called again since"):
+        early.sum().backward()
+    with pytest.raises(RuntimeError, match=r"recorded with \[3\] torch.float32 .* given \[2\]"):
+        graphed(x[:2])
+    with pytest.raises(RuntimeError, match="samples must be on a GPU"):
+        torch.cuda.make_graphed_callables(torch.exp, (x.cpu(),))
+    hooked = nn.Linear(3, 1).cuda()
+    hooked.register_forward_hook(lambda *args: None)
+    with pytest.raises(RuntimeError, match="Linear has hooks"):
+        torch.cuda.make_graphed_callables(hooked, (x,))
+    unused = nn.Module()
+    unused.weight = nn.Parameter(x.detach())
+    unused.forward = lambda x: x * 2
+    with pytest.raises(RuntimeError, match="allow_unused"):
+        torch.cuda.make_graphed_callables(unused, (x,))
+    y = torch.cuda.make_graphed_callables(unused, (x,), allow_unused_input=True)(x)
+    y.sum().backward()
+    assert unused.weight.grad is None
+    assert x.grad.tolist() == [2, 2, 2]

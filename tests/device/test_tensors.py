@@ -281,3 +281,25 @@ def test_memory_is_counted() -> None:
 def test_more_memory_than_there_is() -> None:
     with pytest.raises(torch.cuda.OutOfMemoryError, match="memory"):
         torch.empty(1 << 24, 1 << 12, device="cuda")
+
+
+def test_functions_of_ones_own() -> None:
+    class Both(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+            assert first.is_cuda
+            assert second.device == first.device
+            return first * 2 + second * 3
+
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.ones(3, device="cuda", dtype=dtype, requires_grad=True)
+        first, second = Both.apply(x)
+        (first.sum() + second.sum()).backward()
+        assert x.grad.tolist() == [5, 5, 5]
+        Both.apply(x)[0].sum().backward()  # zeros for the other
+        assert x.grad.tolist() == [7, 7, 7]
+        assert x.grad.dtype == dtype
