@@ -141,9 +141,13 @@ def update(k: Kernel, arrays: Sequence[Array], numbers: Callable[[], Sequence[fl
     g = arrays[1]
     half = is_half(g.dtype)
     T = np.dtype(np.float32) if half else g.dtype
-    given = host_numbers(lambda: np.array(numbers(), T), MOST, T, g)
+    on_cpu = isinstance(g, np.ndarray)
+    if on_cpu:
+        given = np.array(numbers(), T)
+    else:
+        given = host_numbers(lambda: np.array(numbers(), T), MOST, T, g)
     if g.size:
-        wide = half and isinstance(g, np.ndarray)  # a GPU's kernels read and write halves
+        wide = half and on_cpu  # a GPU's kernels read and write halves
         plain = [a.astype(T, order="C") if wide else contiguous(a) for a in arrays]
         k(*[a.reshape(-1) for a in plain], given)
         for a, p in zip(arrays, plain):
