@@ -30,6 +30,7 @@ Analysis and Improving the Accuracy of Winograd Convolution for DNNs, arXiv:1803
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -356,8 +357,32 @@ def _plan(
     per_tile = E * (row_for(C, lanes) + wide)
     tiles = min(FEW if few else TILES, (ROOM // itemsize - own_u) // per_tile)
     rows = min(N * TH, max(1, tiles // TW))
+    threads = backend.get_num_threads()
+    if threads > 1 and (not few or wide >= F):  # else they share out the filters
+        rows = _balanced(rows, N * TH, TW, threads)
     room = tiles_for(rows * TW) * per_tile + (3 * E + 8) * lanes + own_u
     return rows, few, room + (rows * tile + 2) * (TW * tile + 2) * lanes
+
+
+@functools.lru_cache(maxsize=1024)
+def _balanced(most: int, total: int, TW: int, threads: int) -> int:
+    """At most so many rows of tiles at a time of which thread 0, the busiest, has the least to do.
+
+    It takes every ``threads``-th chunk of rows; tiles are counted as products take them, and
+    another few for the start of each.
+    """
+
+    def work(rows: int) -> int:
+        return tiles_for(rows * TW) + LOW // 2
+
+    def busiest(rows: int) -> int:
+        chunks = -(-total // rows)
+        mine, last = -(-chunks // threads), total - (chunks - 1) * rows
+        ends = (chunks - 1) % threads == 0
+        return (mine - ends) * work(rows) + ends * work(last)
+
+    least = max(1, min(most // 2, -(-total // threads)))
+    return min(range(most, least - 1, -1), key=busiest)
 
 
 def workspace_bytes(

@@ -183,3 +183,11 @@ def test_filters_made_as_needed_or_all_at_once(monkeypatch: pytest.MonkeyPatch) 
         results.append((y, winograd.grad_input(gy, weight, x.shape, padding)))
     for a, b in zip(*results):
         np.testing.assert_array_equal(a, b)
+
+
+def test_threads_get_equal_shares_of_the_rows() -> None:
+    assert winograd._balanced(18, 32, 4, 2) == 16
+    assert winograd._balanced(14, 20, 5, 2) == 10
+    assert winograd._balanced(16, 16, 2, 2) == 8
+    assert winograd._balanced(1, 296, 37, 2) == 1
+    assert winograd._balanced(5, 3, 9, 16) == 1
