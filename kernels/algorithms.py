@@ -81,11 +81,12 @@ def _wide_3x3(p: Problem) -> bool:
 
 
 def _rows(p: Problem) -> bool:
-    """Stride 1, rows of at least a vector, and copies with padding that stay small."""
+    """Rows of at least a vector, copies that stay small, and for gradients stride 1."""
     from . import shifted_rows
 
-    return (p.stride, p.groups) == ((1, 1), 1) and shifted_rows.can(
-        p.direction, p.x_shape, p.weight_shape, p.size, p.padding, p.dilation, p.itemsize
+    shapes = p.x_shape, p.weight_shape, p.size
+    return p.groups == 1 and shifted_rows.can(
+        p.direction, *shapes, p.stride, p.padding, p.dilation, p.itemsize
     )
 
 
@@ -238,8 +239,8 @@ def _workspace(p: Problem, algorithm: str) -> int:
     if algorithm == "rows":
         from . import shifted_rows
 
-        shapes = p.x_shape, p.weight_shape, p.size, p.padding, p.dilation, p.itemsize
-        return shifted_rows.workspace_bytes(p.direction, *shapes)
+        shapes = p.x_shape, p.weight_shape, p.size, p.stride, p.padding, p.dilation
+        return shifted_rows.workspace_bytes(p.direction, *shapes, p.itemsize)
     if algorithm == "implicit_gemm":
         from . import implicit_gemm_plan
 

@@ -1,4 +1,4 @@
-"""Convolution of few channels, stride 1: sums of rows of x, shifted, times the filters' weights.
+"""Convolution of few channels: sums of rows of x, shifted, times the filters' weights.
 
     forward      y[n, f, oh, :]  = bias[f] + sum over c, kh, kw of
                                    w[f, c, kh, kw] x[n, c, oh + kh DH - PH, kw DW - PW + :]
@@ -11,6 +11,10 @@
 them leave a third of two vectors empty, and 1 x 5 x 5 terms are too few to pay for packing them.
 Here the filters are the rows of a block of sums (``row_tile.py``), the vectors lie along an image's
 row, and x, gy and the weights are read where they lie, through tables; only padding makes a copy.
+
+forward also knows strides: the columns of x are sorted first, of a row those at 0, SW, 2 SW ...,
+then those at 1, SW + 1 ...; so what a tap sees lies side by side again. The gradients are for
+stride 1.
 
 A row's last vector ends where the row ends, and so may overlap the one before it: a few pixels are
 computed twice, to the same bits, and no masks are needed.
@@ -72,18 +76,21 @@ def _outer(*parts: tuple[int, int]) -> Array:
 
 @functools.lru_cache(maxsize=256)
 def forward_tables(
-    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], size: Pair, D: Pair, itemsize: int
-) -> Tables:
-    """For x (N, C, H, W) with its padding."""
+    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], size: Pair, S: Pair, D: Pair,
+    itemsize: int,
+) -> Tables:  # fmt: skip
+    """For x (N, C, H, W) with its padding and its columns sorted."""
     F, C, KH, KW = weight_shape
     H, W = x_shape[2:]
     OH, OW = size
     K, columns = C * KH * KW, _starts(OW, itemsize)
+    across = np.arange(KW) * D[1]
+    across = across % S[1] * (W // S[1]) + across // S[1]
     return Tables(
         a_rows=_blocked(_outer((F, K)), ROWS),
         a_steps=np.arange(K),
-        b_places=_blocked(np.add.outer(np.arange(OH) * W, columns), PLACES),
-        b_steps=_outer((C, H * W), (KH, D[0] * W), (KW, D[1])).reshape(-1),
+        b_places=_blocked(np.add.outer(np.arange(OH) * S[0] * W, columns), PLACES),
+        b_steps=np.add.outer(_outer((C, H * W), (KH, D[0] * W)), across).reshape(-1),
         to_rows=_blocked(_outer((F, OH * OW)), ROWS),
         to_places=_blocked(np.add.outer(np.arange(OH) * OW, columns), PLACES),
     )
@@ -129,27 +136,30 @@ def grad_weight_tables(
 
 
 def can(
-    direction: str, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], size: Pair, P: Pair,
-    D: Pair, itemsize: int,
+    direction: str, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], size: Pair, S: Pair,
+    P: Pair, D: Pair, itemsize: int,
 ) -> bool:  # fmt: skip
     """Whether rows are long enough for vectors, and copies small. grad_weight, which must not count
     a pixel twice, needs whole vectors."""
-    shapes = x_shape, weight_shape, size, P, D, itemsize
+    if direction != "forward" and S != (1, 1):
+        return False
     if direction == "grad_weight" and size[1] % lanes(itemsize):
         return False
     around = all(p <= (k - 1) * d for p, k, d in zip(P, weight_shape[2:], D))
-    fits = size[1] >= lanes(itemsize) and workspace_bytes(direction, *shapes) <= LARGEST
+    copied = workspace_bytes(direction, x_shape, weight_shape, size, S, P, D, itemsize)
+    fits = size[1] >= lanes(itemsize) and copied <= LARGEST
     return fits and (around or direction != "grad_input")
 
 
 def workspace_bytes(
-    direction: str, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], size: Pair, P: Pair,
-    D: Pair, itemsize: int,
+    direction: str, x_shape: tuple[int, ...], weight_shape: tuple[int, ...], size: Pair, S: Pair,
+    P: Pair, D: Pair, itemsize: int,
 ) -> int:  # fmt: skip
     """The copies with padding, grad_input's t for each thread, grad_weight's partial sums."""
     N, C, H, W = x_shape
     F, _, KH, KW = weight_shape
-    padded = N * C * (H + 2 * P[0]) * (W + 2 * P[1]) if max(P) else 0
+    copied = max(P) > 0 or S[1] > 1
+    padded = N * C * (H + 2 * P[0]) * (W + 2 * P[1] + S[1] - 1) if copied else 0
     if direction == "grad_input":
         t = C * KW * H * (size[1] + (KW - 1) * D[1] - P[1])
         numbers = N * F * (H + (KH - 1) * D[0]) * size[1] + t * backend.get_num_threads()
@@ -174,22 +184,37 @@ def _numpy_block(
 
 
 def _surround_numpy(x: Array, padded: Array, top: int, left: int) -> None:
+    SW = padded.shape[2]
     padded[...] = 0
-    padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+    for w in range(x.shape[2]):
+        padded[:, top : top + x.shape[1], (w + left) % SW, (w + left) // SW] = x[:, :, w]
 
 
 @kernel(numpy=_surround_numpy)
 def surround(x: Array, padded: Array, top: int, left: int) -> None:
-    """padded[n, top + h, left + w] = x[n, h, w], 0 elsewhere."""
-    _, H, W = x.shape
+    """padded[n, top + h, (left + w) % SW, (left + w) / SW] = x[n, h, w], 0 elsewhere.
+
+    x: (N, H, W), padded: (N, .., SW, ..).
+    """
+    N, H, W = x.shape
+    HP, SW, WP = padded.shape[1:]
     zero = x.dtype.type(0)
-    for n in prange(len(x)):
-        for h in range(padded.shape[1]):
-            for w in range(padded.shape[2]):
-                padded[n, h, uint(w)] = zero
-        for h in range(H):
-            for w in range(W):
-                padded[n, h + top, uint(w + left)] = x[n, h, uint(w)]
+    xf, pf = x.reshape(x.size), padded.reshape(padded.size)
+    for n in prange(N):
+        for hp in range(HP):
+            inside = 0 <= hp - top < H
+            for phase in range(SW):
+                row = ((n * HP + hp) * SW + phase) * WP
+                first = (phase - left) % SW  # column of x that belongs here
+                count = (W - first + SW - 1) // SW if inside and first < W else 0
+                at = (first + left - phase) // SW if count > 0 else 0
+                for w in range(uint(at)):
+                    pf[uint(row) + w] = zero
+                source = (n * H + hp - top) * W + first
+                for w in range(uint(count)):
+                    pf[uint(row + at) + w] = xf[uint(source) + w * uint(SW)]
+                for w in range(uint(at + count), uint(WP)):
+                    pf[uint(row) + w] = zero
 
 
 def _weigh_rows_numpy(
@@ -319,8 +344,8 @@ def forward(
     x: Array, weight: Array, bias: Array, y: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> None:  # fmt: skip
     """y = bias + sums of shifted rows of x times weights."""
-    x = _padded(x, padding)
-    tables = forward_tables(x.shape, weight.shape, y.shape[2:], dilation, x.itemsize)
+    x = _padded(x, padding, stride[1])
+    tables = forward_tables(x.shape, weight.shape, y.shape[2:], stride, dilation, x.itemsize)
     starts = np.pad(bias, (0, -len(bias) % ROWS), "edge")
     weigh_rows(weight.reshape(-1), _flat(x), starts, _flat(y), *tables)
 
@@ -332,7 +357,7 @@ def grad_input(
     KH, KW = weight.shape[2:]
     size, H, DH = gy.shape[2:], gx.shape[2], dilation[0]
     around = empty((*gy.shape[:2], H + (KH - 1) * DH, size[1]), gy)
-    _surround(gy, around, (KH - 1) * DH - padding[0], 0)
+    _surround(gy, around, 1, (KH - 1) * DH - padding[0], 0)
     pitch = size[1] + (KW - 1) * dilation[1] - padding[1]
     tables = grad_input_tables(around.shape, weight.shape, H, DH, pitch, gy.itemsize)
     starts = np.zeros(tables.a_rows.size, gy.dtype)
@@ -358,15 +383,16 @@ def _flat(x: Array) -> Array:
     return x.reshape(len(x), -1)
 
 
-def _padded(x: Array, padding: Pair) -> Array:
-    if padding == (0, 0):
+def _padded(x: Array, padding: Pair, SW: int = 1) -> Array:
+    """x with zeros around, and of each row first the columns at 0, SW ..., then those at 1 ..."""
+    if padding == (0, 0) and SW == 1:
         return x
     H, W = (n + 2 * p for n, p in zip(x.shape[2:], padding))
-    padded = empty((*x.shape[:2], H, W), x, op="conv2d")
-    _surround(x, padded, *padding)
+    padded = empty((*x.shape[:2], H, math.ceil(W / SW) * SW), x, op="conv2d")
+    _surround(x, padded, SW, *padding)
     return padded
 
 
-def _surround(x: Array, padded: Array, top: int, left: int) -> None:
-    planes = (a.reshape(-1, *a.shape[2:]) for a in (x, padded))
-    surround(*planes, top, left)
+def _surround(x: Array, padded: Array, SW: int, top: int, left: int) -> None:
+    H, W = padded.shape[2:]
+    surround(x.reshape(-1, *x.shape[2:]), padded.reshape(-1, H, SW, W // SW), top, left)
