@@ -61,7 +61,15 @@ def _binary(name: str, kinds: tuple[str, ...], second: Any = None, **options: An
                 _pairs(kinds, second), **options)  # fmt: skip
 
 
+@st.composite
+def _alike(draw: st.DrawFn) -> Call:
+    shape = draw(shapes())
+    return Call((draw(arrays(shape, TIES)), draw(arrays(shape, TIES))))
+
+
 BASIC = (
+    Case("add_relu", "basic.add_relu", basic.add_relu, lambda a, b: torch.relu(a + b), _alike(),
+         differentiable=False),
     _binary("add", SMOOTH),
     _binary("sub", SMOOTH),
     _binary("mul", SMOOTH),

@@ -9,6 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 import minitorch_cnn.nn.functional as F
+from minitorch_cnn.ops import conv
 
 from ..strategies import arrays
 from . import Call, Case
@@ -111,7 +112,15 @@ def _same_padding(*args: Any, **settings: Any) -> Any:
 
 
 T = torch.nn.functional
+def _frozen(x: Any, weight: Any, bias: Any = None, **given: Any) -> Any:
+    settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | given
+    return conv.conv2d_frozen(x, weight, bias, **settings, relu=True, kept={})
+
+
 CASES = (
+    Case("conv2d_frozen", "conv.conv2d_frozen", _frozen,
+         lambda *tensors, **settings: T.conv2d(*tensors, **settings).relu(), _convolutions(),
+         differentiable=False),
     Case("conv2d", "conv.conv2d", F.conv2d, T.conv2d, _convolutions()),
     Case("conv2d_same", "conv.conv2d", F.conv2d, _same_padding, _convolutions(same=True)),
     Case("conv1d", "conv.conv1d", F.conv1d, T.conv1d, _signals()),
