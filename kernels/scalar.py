@@ -126,6 +126,38 @@ def _reduced_by_type(x: Any) -> Any:
     return reduced
 
 
+def rank(x: Any) -> Any:
+    """A whole number that grows with x: of those, the compiler finds the largest in vectors."""
+    return x
+
+
+def _rank_by_type(x: Any) -> Any:
+    """The bits; those of a negative number, but for the sign, in reverse."""
+    T, whole, _, _, _ = FORMATS[x.bitwidth]
+    most, sign = np.iinfo(whole).max, x.bitwidth - 1
+
+    def rank(x: Any) -> Any:
+        bits = whole(T(x).view(whole))
+        return whole(bits ^ (whole(bits >> whole(sign)) & whole(most)))
+
+    return rank
+
+
+def of_rank(k: Any) -> Any:
+    """The x with the :func:`rank` k."""
+    return k
+
+
+def _of_rank_by_type(k: Any) -> Any:
+    T, whole, _, _, _ = FORMATS[k.bitwidth]
+    most, sign = np.iinfo(whole).max, k.bitwidth - 1
+
+    def of_rank(k: Any) -> Any:
+        return whole(k ^ (whole(k >> whole(sign)) & whole(most))).view(T)
+
+    return of_rank
+
+
 def erfc_positive(x: Any) -> Any:
     """1 - erf(x) for x >= 0; in float32 by ``ERFC_FIT``."""
     return type(x)(math.erfc(x))
@@ -252,6 +284,8 @@ if numba is not None:
         (times_two_to_the, _by_exponent_bits),
         (shrunk, _by_few_exponent_bits),
         (reduced, _reduced_by_type),
+        (rank, _rank_by_type),
+        (of_rank, _of_rank_by_type),
         (erfc_positive, _by_fit),
         (erf, _erf_by_type),
         (log, _log_by_type),

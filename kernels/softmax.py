@@ -18,6 +18,8 @@ from .half import is_half
 from .jit import inline, kernel, prange, uint
 from .scalar import exp_negative as _exp
 from .scalar import log as _log
+from .scalar import of_rank as _of_rank
+from .scalar import rank as _rank
 
 # exp weighs more than a memory access: fewer elements than elsewhere are worth a second thread.
 PARALLEL_ABOVE = 1 << 13
@@ -27,21 +29,11 @@ BLOCK = 128
 
 @inline
 def _largest(x: Array, n: int) -> Any:
-    """The largest number of row n; NaN may be passed over: the sum of exp will be NaN.
-
-    Each comparison waits for the one before, so there are eight chains of them.
-    """
-    D = x.shape[1]
-    a = b = c = d = e = f = g = h = x[n, 0]
-    whole = D - D % 8
-    for i in range(0, whole, 8):
-        a, b = max(a, x[n, i]), max(b, x[n, i + 1])
-        c, d = max(c, x[n, i + 2]), max(d, x[n, i + 3])
-        e, f = max(e, x[n, i + 4]), max(f, x[n, i + 5])
-        g, h = max(g, x[n, i + 6]), max(h, x[n, i + 7])
-    for i in range(whole, D):
-        a = max(a, x[n, i])
-    return max(a, b, c, d, e, f, g, h)
+    """The largest number of row n; NaN may be passed over: the sum of exp will be NaN."""
+    largest = _rank(x[n, 0])
+    for i in range(1, x.shape[1]):
+        largest = max(largest, _rank(x[n, i]))
+    return _of_rank(largest)
 
 
 @inline(fastmath={"contract"}, forceinline=True)

@@ -100,3 +100,25 @@ def test_signs_of_nothing() -> None:
     assert _map("tanh", np.array([0.0, -0.0])).tolist() == [0, 0]
     assert _map("expm1_negative", np.array([0.0])).tolist() == [0]
     assert _map("sigmoid", np.array([np.inf, -np.inf])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ranks_are_in_the_order_of_the_numbers(dtype: Any) -> None:
+    if interpreted() or backend.cpu_backend == "numpy":
+        pytest.skip("there, a number is its own rank")
+    import numba
+
+    info = np.finfo(dtype)
+    positive = [0.0, info.smallest_subnormal, info.tiny, 0.1, 1, 1e30, info.max, np.inf]
+    x = np.array([-v for v in reversed(positive)] + positive, dtype)
+
+    @numba.njit
+    def ranks(x: Any, k: Any, back: Any) -> None:
+        for i in range(x.size):
+            k[i] = scalar.rank(x[i])
+            back[i] = scalar.of_rank(scalar.rank(x[i]))
+
+    k, back = np.empty(x.size, f"i{x.itemsize}"), np.empty_like(x)
+    ranks(x, k, back)
+    assert (k[1:] > k[:-1]).all()
+    assert back.tobytes() == x.tobytes()
