@@ -1,7 +1,7 @@
-"""How fast is prediction (evaluation mode, no graph), as it is and with batch norm folded?
+"""How fast is prediction (evaluation mode, no graph), as it is and after ``torch.fuse``?
 
-Equal weights, equal batch; the outputs are compared first. "ours fused" is the network after
-``torch.fuse``, where each batch norm is part of the convolution before it.
+Equal weights, equal batch; the outputs are compared first. "ours fused" is the network in which
+batch norms and ReLUs are parts of the layers before them, and weights are packed once.
 
     python benchmarks/inference.py [--quick] [--threads 2,1] [--only ResNet-50] [--layouts]
 """
@@ -20,9 +20,8 @@ from minitorch_cnn.benchmarks.networks import NETWORKS, Network
 
 def case(network: Network, layouts: bool) -> Case:
     modules = networks.pair(network, trained=True)
-    if network.file != "lecture":  # those have no batch norm
-        x, _ = networks.batch(minitorch_cnn, network)
-        modules["ours fused"] = minitorch_cnn.fuse(modules["ours"], x[:1])
+    x, _ = networks.batch(minitorch_cnn, network)
+    modules["ours fused"] = minitorch_cnn.fuse(modules["ours"], x[:1])
     if layouts and network.file != "lecture":  # their views need N, C, H, W
         modules["pytorch channels_last"] = copy.deepcopy(modules["pytorch"])
     sides = {side: prediction(side, module.eval(), network) for side, module in modules.items()}

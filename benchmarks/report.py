@@ -152,8 +152,11 @@ def train_step(data: Data) -> str:
 def inference(data: Data) -> str:
     fused = any("ours fused" in row.get("ratio", {}) for row in data["rows"])
     sides = ["ours", "ours fused"] if fused else ["ours"]
-    folded = "Fused: batch norm folded into the convolutions." if fused else ""
-    told = caption(data, "Evaluation mode under `no_grad`.", folded, MEANING)
+    after = (
+        "Fused: after `torch.fuse`, which makes batch norms and ReLUs parts of the layers before"
+        " them and packs weights once."
+    )
+    told = caption(data, "Evaluation mode under `no_grad`.", after if fused else "", MEANING)
     return f"{markdown(networks_head(data, sides), networks_table(data, sides))}\n\n{told}"
 
 
