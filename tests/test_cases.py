@@ -111,7 +111,7 @@ def test_equals_pytorch(case: Case, dtype: Any, data: st.DataObject) -> None:
 COMPOSED = (
     "acosh", "addcdiv", "addcmul", "binary_cross_entropy", "binary_cross_entropy certain",
     "binary_cross_entropy_with_logits", "cross_entropy", "cross_entropy probabilities", "kl_div",
-    "kl_div of logs", "matrix_norm", "nll_loss", "take_along_dim",
+    "kl_div of logs", "matrix_norm", "nanmean", "nll_loss", "take_along_dim",
 )  # fmt: skip
 # A GPU's kernels round a product before the bias, or the sum over a broadcast axis, is added.
 ON_GPU = ("conv_transpose2d", "linear", "linear_wide", "matmul")
