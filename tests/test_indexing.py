@@ -383,3 +383,17 @@ def test_overwriting_a_saved_value_is_noticed() -> None:
         x[0] = 7
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.backward()
+
+
+def test_embedding_has_pytorchs_order_of_arguments() -> None:
+    gradients = []
+    for t in (mt, torch):
+        weight = t.arange(12.0).reshape(4, 3).requires_grad_()
+        y = t.embedding(weight, t.tensor([[0, 3], [1, 1]]), 1)
+        assert y.tolist() == [[[0, 1, 2], [9, 10, 11]], [[3, 4, 5], [3, 4, 5]]]
+        y.sum().backward()
+        gradients.append(weight.grad.tolist())
+        with pytest.raises(RuntimeError, match="argument #1 'indices'"):
+            t.embedding(weight, t.ones(2))
+    assert gradients[0] == gradients[1]
+    assert gradients[0] == [[1, 1, 1], [0, 0, 0], [0, 0, 0], [1, 1, 1]]

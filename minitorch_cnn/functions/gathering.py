@@ -8,14 +8,15 @@ import numpy as np
 
 from ..kernels.backend import constant
 from ..ops import indexing as ops
+from ..ops import linear
 from ..tensor import Array, Tensor
 from .arguments import check_tensor, number_array, wrap_dim
 from .layout import clone
 from .shape import broadcast_tensors, expand, reshape
 
 __all__ = [
-    "argwhere", "gather", "index_add", "index_copy", "index_fill", "index_select", "masked_fill",
-    "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add", "take",
+    "argwhere", "embedding", "gather", "index_add", "index_copy", "index_fill", "index_select",
+    "masked_fill", "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add", "take",
     "take_along_dim",
 ]  # fmt: skip
 
@@ -339,3 +340,24 @@ def argwhere(input: Tensor) -> Tensor:
     """``nonzero(input)``: one row of indices per element."""
     rows: Tensor = nonzero(input)
     return rows
+
+
+def embedding(
+    weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:  # fmt: skip
+    """weight[indices]; no gradient for ``padding_idx``, -1: none. The order of the arguments is
+    PyTorch's, and not that of ``torch.nn.functional.embedding``."""
+    if scale_grad_by_freq or sparse:
+        raise NotImplementedError(
+            "embedding: scale_grad_by_freq and sparse are not part of minitorch_cnn"
+        )
+    table, rows = check_tensor("embedding", weight, "weight"), check_tensor("embedding", indices)
+    if rows.array.dtype not in (np.int32, np.int64):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types:"
+            f" Long, Int; but got {indices.dtype} instead"
+        )
+    return linear.embedding(
+        table, indices=rows, padding_idx=None if padding_idx == -1 else padding_idx
+    )
