@@ -20,6 +20,7 @@ from .half import is_half
 from .jit import Kernel, inline, kernel, prange, short_vectors, uint
 
 RUN = 1024  # elements that are added in their own type
+COLUMNS = 64  # channels of a task where L is 1 (after a linear layer), and neighbours are channels
 
 
 @inline
@@ -81,6 +82,31 @@ def _moments(x: Array, mean: Array, var: Array) -> None:
         var[c] = squares / (N * L) - (mean[c] - m) ** 2
 
 
+@kernel(numpy=_moments_numpy)
+def _column_moments(x: Array, mean: Array, var: Array) -> None:
+    """``_moments`` for L = 1."""
+    N, C = x.shape[:2]
+    flat = x.reshape(x.size)
+    for block in prange((C + COLUMNS - 1) // COLUMNS):
+        c0 = block * COLUMNS
+        some = uint(min(COLUMNS, C - c0))
+        total, squares, m = np.zeros(COLUMNS), np.zeros(COLUMNS), np.zeros(COLUMNS, x.dtype)
+        for n in range(N):
+            first = uint(n * C + c0)
+            for c in range(some):
+                total[c] += flat[first + c]
+        for c in range(some):
+            m[c] = total[c] / N
+        for n in range(N):
+            first = uint(n * C + c0)
+            for c in range(some):
+                d = np.float64(flat[first + c] - m[c])
+                squares[c] += d * d
+        for c in range(some):
+            mean[uint(c0) + c] = total[c] / N
+            var[uint(c0) + c] = squares[c] / N - (total[c] / N - m[c]) ** 2
+
+
 def _scale_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     np.subtract(x, m[:, None], out=y)
     y *= scale[:, None]
@@ -97,6 +123,17 @@ def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
         middle, factor, new = m[c], scale[c], shift[c]
         for i in range(uint(L)):
             yf[first + i] = (xf[first + i] - middle) * factor + new
+
+
+@kernel(numpy=_scale_numpy)
+def _scale_columns(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    """``_scale`` for L = 1."""
+    N, C = x.shape[:2]
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    for n in prange(N):
+        first = uint(n * C)
+        for c in range(uint(C)):
+            yf[first + c] = (xf[first + c] - m[c]) * scale[c] + shift[c]
 
 
 def _scale_relu_numpy(
@@ -148,6 +185,25 @@ def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) 
         product[c] = b
 
 
+@kernel(numpy=_gradient_sums_numpy)
+def _column_gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
+    """``_gradient_sums`` for L = 1, all in float64."""
+    N, C = x.shape[:2]
+    xf, gyf = x.reshape(x.size), gy.reshape(gy.size)
+    for block in prange((C + COLUMNS - 1) // COLUMNS):
+        c0 = uint(block * COLUMNS)
+        some = uint(min(COLUMNS, C - block * COLUMNS))
+        a, b = np.zeros(COLUMNS), np.zeros(COLUMNS)
+        for n in range(N):
+            first = uint(n * C) + c0
+            for c in range(some):
+                a[c] += gyf[first + c]
+                b[c] += gyf[first + c] * (xf[first + c] - m[c0 + c])
+        for c in range(some):
+            total[c0 + c] = a[c]
+            product[c0 + c] = b[c]
+
+
 def _combine_numpy(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
@@ -169,6 +225,20 @@ def _combine(
             gxf[first + i] = a * gyf[first + i] + b * (xf[first + i] - middle) + rest
 
 
+@kernel(numpy=_combine_numpy)
+def _combine_columns(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
+) -> None:
+    """``_combine`` for L = 1."""
+    N, C = x.shape[:2]
+    xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
+    for n in prange(N):
+        first = uint(n * C)
+        for c in range(uint(C)):
+            d = xf[first + c] - m[c]
+            gxf[first + c] = scale[c] * gyf[first + c] + slope[c] * d + shift[c]
+
+
 def channel_sums(x: Array) -> Array:
     """The sums over N and L of x (N, C, L), (C) of its type, added in runs and then in float64."""
     plain = _prepared(x)
@@ -182,7 +252,7 @@ def moments(x: Array) -> tuple[Array, Array]:
     """The mean and the (biased) variance of each channel over N and L, as float64 (C)."""
     x = _prepared(x)
     mean, var = _zeros(x), _zeros(x)
-    _run(_moments, x, mean, var)
+    _run(_moments, _column_moments, x, mean, var)
     return mean, np.maximum(var, 0)
 
 
@@ -192,7 +262,7 @@ def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     m = mean.astype(x.dtype)
     y = empty(x.shape, x)
     shift = shift - (mean - m) * scale
-    _run(_scale, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+    _run(_scale, _scale_columns, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
     return y.astype(dtype, copy=False)
 
 
@@ -220,7 +290,7 @@ def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:
     x, gy = _prepared(x), _prepared(gy)
     m = mean.astype(x.dtype)
     total, product = _zeros(x), _zeros(x)
-    _run(_gradient_sums, x, gy, m, total, product)
+    _run(_gradient_sums, _column_gradient_sums, x, gy, m, total, product)
     return total, product - (mean - m) * total
 
 
@@ -237,7 +307,8 @@ def combine(
     m = mean.astype(x.dtype)
     gx = gy if overwrite and gy is given else empty(x.shape, x)
     shift = shift - (mean - m) * slope
-    _run(_combine, x, gy, m, *(a.astype(x.dtype) for a in (scale, slope, shift)), gx)
+    factors = (a.astype(x.dtype) for a in (scale, slope, shift))
+    _run(_combine, _combine_columns, x, gy, m, *factors, gx)
     return gx.astype(dtype, copy=False)
 
 
@@ -245,11 +316,10 @@ def _prepared(x: Array) -> Array:
     return contiguous(x.astype(np.float32) if is_half(x.dtype) else x)
 
 
-def _run(k: Kernel, x: Array, *args: Array) -> None:
-    """Rows of one element (after a linear layer): NumPy walks all channels at once, and wins."""
+def _run(rows: Kernel, columns: Kernel, x: Array, *args: Array) -> None:
+    """Along the rows of each channel; where they are of one element, along the channels."""
     if x.size:
-        whole = x.shape[2] == 1 and isinstance(x, np.ndarray)
-        (k.numpy if whole else k)(x, *args)
+        (columns if x.shape[2] == 1 and isinstance(x, np.ndarray) else rows)(x, *args)
 
 
 def _zeros(x: Array) -> Array:

@@ -17,8 +17,10 @@ from .common import BACKENDS, assert_same_bits_at_any_thread_count, using
 
 @st.composite
 def images(draw: st.DrawFn) -> np.ndarray:
-    """(N, C, L); L on both sides of the length where the compiled loops take over."""
-    shape = (draw(st.integers(0, 3)), draw(st.integers(0, 4)), draw(st.integers(1, 21)))
+    """(N, C, L): channels along L, or where that is 1 along C, a task's and more."""
+    L = draw(st.sampled_from([1, 2, 7, 21]))
+    C = draw(st.integers(0, 4) if L > 1 else st.sampled_from([0, 1, 5, norm.COLUMNS, 130]))
+    shape = (draw(st.integers(0, 3)), C, L)
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     x = make_array(shape, draw(st.sampled_from(KINDS)), draw(st.integers(0, 999)), dtype)
     x = x + dtype(draw(st.sampled_from([0, 0, 10, -3])))
@@ -124,9 +126,12 @@ def test_a_gradient_may_overwrite_the_one_before(
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_same_bits_at_any_thread_count(dtype: Any, rng: np.random.Generator) -> None:
-    x, gy = rng.standard_normal((2, 5, 7, 1001)).astype(dtype)
-    scale, slope, shift = rng.standard_normal((3, 7))
+@pytest.mark.parametrize("shape", [(5, 7, 1001), (101, 400, 1)])
+def test_same_bits_at_any_thread_count(
+    shape: tuple[int, ...], dtype: Any, rng: np.random.Generator
+) -> None:
+    x, gy = rng.standard_normal((2, *shape)).astype(dtype)
+    scale, slope, shift = rng.standard_normal((3, shape[1]))
 
     def run() -> tuple[np.ndarray, ...]:
         mean, var = norm.moments(x)
