@@ -152,7 +152,7 @@ MUTANTS = [
     ("matmul", "gemm_wmma.cu", BARRIER + "        multiply", "multiply", "race", "thread"),
     ("matmul", "gemm_wmma.cu", "min(k, K - 1), 0) + n0", "k, 0) + n0", "index", None),
     ("matmul", "gemm_wmma.cu", "if (m0 + m < M && n0", "if (n0", "index", None),
-    ("matmul", "gemm_wmma.cu", "K - k0 - depth", "K", WRONG, None),
+    ("matmul", "gemm_wmma.cu", "K - k0 - depth", "K", "address", "address"),
     ("matmul", "tensor_tile.cuh", "            __syncwarp();\n            for", "for", "race",
      "thread"),
     ("matmul", "tensor_tile.cuh", "            __syncwarp();  // before", "// before", "race",
