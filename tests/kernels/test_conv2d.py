@@ -286,7 +286,7 @@ compiled = pytest.mark.skipif("numba" not in BACKENDS, reason="plain NumPy: alwa
 
 @compiled
 def test_an_algorithm_that_cannot_leaves_the_layer_to_the_table() -> None:
-    problem = conv2d.problem_of("forward", (1, 4, 9, 9), (4, 4, 3, 3), np.float32, stride=2)
+    problem = conv2d.problem_of("forward", (1, 64, 9, 9), (64, 64, 3, 3), np.float32, stride=2)
     assert algorithms.choose(problem, "winograd").algorithm == "implicit_gemm"
     with pytest.raises(ValueError, match="choose one of auto, direct, pointwise"):
         algorithms.choose(problem, "fft")
