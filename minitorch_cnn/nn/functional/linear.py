@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ...functions import gathering
 from ...functions.arguments import as_int, check_tensor
 from ...kernels.backend import array_module
-from ...ops.linear import embedding as embedding_op
 from ...ops.linear import linear as linear_op
 from ...tensor import Tensor, on_device_of
 
@@ -33,19 +33,12 @@ def embedding(
         raise NotImplementedError(
             "embedding: max_norm, scale_grad_by_freq and sparse are not part of minitorch_cnn"
         )
-    indices = check_tensor("embedding", input)
-    if indices.array.dtype not in (np.int32, np.int64):
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types:"
-            f" Long, Int; but got {input.dtype} instead"
-        )
-    table = check_tensor("embedding", weight, "weight")
     if padding_idx is not None:
-        rows = table.shape[0]
+        rows = check_tensor("embedding", weight, "weight").shape[0]
         if not -rows <= padding_idx < rows:
             raise AssertionError("Padding_idx must be within num_embeddings")
         padding_idx %= rows
-    return embedding_op(table, indices=indices, padding_idx=padding_idx)
+    return gathering.embedding(weight, input, -1 if padding_idx is None else padding_idx)
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
