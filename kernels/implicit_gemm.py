@@ -27,7 +27,7 @@ from .backend import Array, empty
 from .gemm import copy, fill
 from .geometry import Pair
 from .im2col import take, valid
-from .implicit_gemm_plan import Part, plan_of
+from .implicit_gemm_plan import Part, phases, plan_of, whole
 from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS, VECTOR_BYTES
@@ -332,11 +332,9 @@ def forward(
     """y = the convolution of x with weight, plus bias; ``relu``: the larger of that and 0.
     ``kept``: of this weight, packed taps."""
     groups = x.shape[1] // weight.shape[1]
-    taps = tuple(tuple(range(k)) for k in weight.shape[2:])
-    shifts = tuple(tuple(t * d - p for t in ts) for ts, d, p in zip(taps, dilation, padding))
     images = x.reshape(-1, weight.shape[1], *x.shape[2:])
     out = y.reshape(len(images), -1, *y.shape[2:])
-    parts = [Part(taps, shifts, (0, 0))]
+    parts = (whole(weight.shape[2:], padding, dilation),)
     floor = 0.0 if relu else -np.inf
     _run(images, weight, bias, out, parts, stride, (1, 1), groups, False, floor, kept)
 
@@ -349,21 +347,13 @@ def grad_input(
     outputs = gy.reshape(-1, len(weight) // groups, *gy.shape[2:])
     images = gx.reshape(len(outputs), -1, *gx.shape[2:])
     zero = np.zeros(gx.shape[1], gx.dtype)
-    parts = []
-    for top in range(min(stride[0], gx.shape[2])):
-        for left in range(min(stride[1], gx.shape[3])):
-            taps, shifts = [], []
-            for k, p, s, d, first in zip(weight.shape[2:], padding, stride, dilation, (top, left)):
-                reaching = tuple(t for t in range(k) if (first + p - t * d) % s == 0)
-                taps.append(reaching)
-                shifts.append(tuple((first + p - t * d) // s for t in reaching))
-            parts.append(Part(tuple(taps), tuple(shifts), (top, left)))
+    parts = phases(weight.shape[2:], gx.shape[2:], stride, padding, dilation)
     _run(outputs, weight, zero, images, parts, (1, 1), stride, groups, True, -np.inf)
 
 
 def _run(
-    x: Array, weight: Array, bias: Array, y: Array, parts: list[Part], stride: Pair, apart: Pair,
-    groups: int, turned: bool, floor: float, kept: dict[Any, Array] | None = None,
+    x: Array, weight: Array, bias: Array, y: Array, parts: tuple[Part, ...], stride: Pair,
+    apart: Pair, groups: int, turned: bool, floor: float, kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
     C, M = x.shape[1], y.shape[1]
     threads = backend.get_num_threads()

@@ -31,6 +31,31 @@ class Part(NamedTuple):
     at: Pair  # the first pixel
 
 
+@functools.lru_cache(maxsize=1024)
+def whole(kernel: Pair, padding: Pair, dilation: Pair) -> Part:
+    """For y of a convolution: all of it, with all taps."""
+    taps = tuple(tuple(range(k)) for k in kernel)
+    shifts = tuple(tuple(t * d - p for t in ts) for ts, d, p in zip(taps, dilation, padding))
+    return Part(taps, shifts, (0, 0))
+
+
+@functools.lru_cache(maxsize=1024)
+def phases(
+    kernel: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> tuple[Part, ...]:
+    """For gx, of this size: each phase of its pixels, with the taps that reach them from gy."""
+    parts = []
+    for top in range(min(stride[0], size[0])):
+        for left in range(min(stride[1], size[1])):
+            taps, shifts = [], []
+            for k, p, s, d, first in zip(kernel, padding, stride, dilation, (top, left)):
+                reaching = tuple(t for t in range(k) if (first + p - t * d) % s == 0)
+                taps.append(reaching)
+                shifts.append(tuple((first + p - t * d) // s for t in reaching))
+            parts.append(Part(tuple(taps), tuple(shifts), (top, left)))
+    return tuple(parts)
+
+
 class Plan(NamedTuple):
     """What a call needs to know and only its shapes tell."""
 
