@@ -1,16 +1,19 @@
 """Sums and products of two arrays: one pass over memory each.
 
 They are for large contiguous arrays, because two threads read and write more memory per second
-than one: see ``large.py``, which decides.
+than one: see ``large.py``, which decides. Results that are too large for the caches are written
+past them, vector by vector (``simd.stream``).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .backend import Array
+from .backend import LARGE, Array
 from .jit import kernel, prange, short_vectors
-from .large import LARGE
+from .simd import at_least, load, stream, vector, vectors
+
+BLOCK = 1 << 14  # elements of a task
 
 
 def _add_numpy(a: Array, b: Array, y: Array) -> None:
@@ -23,6 +26,18 @@ def add(a: Array, b: Array, y: Array) -> None:
     for i in prange(y.size):
         short_vectors()
         y[i] = a[i] + b[i]
+
+
+@kernel(numpy=_add_numpy, parallel_above=LARGE, streams=add)
+def add_streamed(a: Array, b: Array, y: Array) -> None:
+    """``add`` for a large result: y lies apart."""
+    blocks = y.size // BLOCK
+    for block in prange(blocks):
+        first = block * BLOCK
+        end = y.size if block + 1 == blocks else first + BLOCK
+        for k in range(vectors(y, first, end)):
+            i = vector(y, first, end, k)
+            stream(y, i, load(a, i) + load(b, i))
 
 
 def _add_relu_numpy(a: Array, b: Array, y: Array) -> None:
@@ -40,6 +55,19 @@ def add_relu(a: Array, b: Array, y: Array) -> None:
         y[i] = max(total, zero)
 
 
+@kernel(numpy=_add_relu_numpy, parallel_above=LARGE, streams=add_relu)
+def add_relu_streamed(a: Array, b: Array, y: Array) -> None:
+    """``add_relu`` for a large result: y lies apart."""
+    zero = y.dtype.type(0)
+    blocks = y.size // BLOCK
+    for block in prange(blocks):
+        first = block * BLOCK
+        end = y.size if block + 1 == blocks else first + BLOCK
+        for k in range(vectors(y, first, end)):
+            i = vector(y, first, end, k)
+            stream(y, i, at_least(load(a, i) + load(b, i), zero))
+
+
 def _mul_numpy(a: Array, b: Array, y: Array) -> None:
     np.multiply(a, b, out=y)
 
@@ -50,3 +78,15 @@ def mul(a: Array, b: Array, y: Array) -> None:
     for i in prange(y.size):
         short_vectors()
         y[i] = a[i] * b[i]
+
+
+@kernel(numpy=_mul_numpy, parallel_above=LARGE, streams=mul)
+def mul_streamed(a: Array, b: Array, y: Array) -> None:
+    """``mul`` for a large result: y lies apart."""
+    blocks = y.size // BLOCK
+    for block in prange(blocks):
+        first = block * BLOCK
+        end = y.size if block + 1 == blocks else first + BLOCK
+        for k in range(vectors(y, first, end)):
+            i = vector(y, first, end, k)
+            stream(y, i, load(a, i) * load(b, i))

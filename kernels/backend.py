@@ -31,7 +31,8 @@ if cpu_backend not in ("numba", "numpy"):
 _chosen: dict[str, int] = {}
 parallel_lock = threading.Lock()
 
-
+# Elements. A pass over this many takes about 30 microseconds, and so does waking a thread.
+LARGE = 1 << 17
 SURELY_THERE = 1 << 23  # elements: no machine is too small for 64 MB
 HOST = (np.ndarray, np.generic)  # what lives in the CPU's memory; the rest is CuPy's
 
@@ -181,6 +182,12 @@ def copy(x: Array) -> Array:
     """A C-contiguous copy, on the CPU in memory of the pool."""
     if not isinstance(x, np.ndarray) or x.dtype.hasobject:
         return x.copy(order="C")
+    if x.size >= LARGE:
+        from . import large
+
+        y = large.copy(x)
+        if y is not None:
+            return y
     y = empty(x.shape, x)
     y[...] = x
     return y

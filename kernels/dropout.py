@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .backend import HOST, Array, empty, host_numbers
+from .backend import HOST, LARGE, Array, empty, host_numbers
 from .jit import kernel, prange
-from .large import LARGE
 
 BUFFER = 8  # draws of 32 bits that one counter gives
 NOTHING_LEFT = 1 << 32  # in the place of a half word: more than any draw

@@ -29,10 +29,12 @@ from .scalar import normal_pdf as _normal_pdf
 from .scalar import sigmoid as _sigmoid
 from .scalar import tanh as _tanh
 from .scalar import tanh_of_softplus as _tanh_of_softplus
+from .simd import at_least, load, stream, vector, vectors, where_above_zero
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 GELU_CUBIC = 0.044715
+BLOCK = 1 << 14  # elements of a task, where results are streamed
 
 
 def apply(
@@ -53,7 +55,7 @@ def apply(
     y = out
     if y.size:
         flat = [contiguous(a).reshape(-1) for a in arrays]
-        k(*flat, y.reshape(-1), *map(dtype.type, settings))
+        k.for_result(y, *flat)(*flat, y.reshape(-1), *map(dtype.type, settings))
     return y
 
 
@@ -70,6 +72,19 @@ def relu(x: Array, y: Array) -> None:
         y[i] = max(x[i], zero)
 
 
+@kernel(numpy=_relu_numpy, streams=relu)
+def relu_streamed(x: Array, y: Array) -> None:
+    """``relu`` for a large result: y lies apart."""
+    zero = y.dtype.type(0)
+    blocks = y.size // BLOCK
+    for block in prange(blocks):
+        first = block * BLOCK
+        end = y.size if block + 1 == blocks else first + BLOCK
+        for k in range(vectors(y, first, end)):
+            i = vector(y, first, end, k)
+            stream(y, i, at_least(load(x, i), zero))
+
+
 def _relu_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
     gx[:] = gy
     gx[y <= 0] = 0
@@ -82,6 +97,18 @@ def relu_grad(y: Array, gy: Array, gx: Array) -> None:
     for i in prange(y.size):
         short_vectors()
         gx[i] = zero if y[i] <= zero else gy[i]
+
+
+@kernel(numpy=_relu_grad_numpy, streams=relu_grad)
+def relu_grad_streamed(y: Array, gy: Array, gx: Array) -> None:
+    """``relu_grad`` for a large result: gx lies apart."""
+    blocks = gx.size // BLOCK
+    for block in prange(blocks):
+        first = block * BLOCK
+        end = gx.size if block + 1 == blocks else first + BLOCK
+        for k in range(vectors(gx, first, end)):
+            i = vector(gx, first, end, k)
+            stream(gx, i, where_above_zero(load(y, i), load(gy, i)))
 
 
 def _leaky_relu_numpy(x: Array, y: Array, slope: float) -> None:

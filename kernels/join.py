@@ -1,19 +1,20 @@
-"""Joining arrays along an axis: each is copied to its place among the longer rows of the result.
+"""Joining arrays along an axis, and taking them apart: rows of one array are parts of longer rows
+of another.
 
-The way back needs no kernel: an array's gradient is a view of the result's.
+Each array is copied to its place among the longer rows of the result. The way back needs no kernel:
+an array's gradient is a view of the result's; where a plain array is needed, ``take_rows`` makes
+it.
 """
 
 from __future__ import annotations
 
-from .backend import Array
-from .jit import inline, kernel, prange
-from .large import LARGE
+import numpy as np
 
+from .backend import LARGE, Array
+from .jit import kernel, prange, short_vectors, uint
+from .simd import load, stream, vector, vectors
 
-@inline
-def _copy(x: Array, y: Array) -> None:
-    for i in range(x.size):
-        y[i] = x[i]
+BLOCK = 1 << 14  # elements of a task
 
 
 def _concat_numpy(x: Array, y: Array, start: int) -> None:
@@ -26,5 +27,62 @@ def concat(x: Array, y: Array, start: int) -> None:
 
     N counts the axes before the one along which arrays are joined, L it and those behind it.
     """
-    for n in prange(x.shape[0]):
-        _copy(x[n], y[n, start : start + x.shape[1]])
+    N, L = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    blocks = (L + BLOCK - 1) // BLOCK
+    for task in prange(N * blocks):
+        short_vectors()
+        n, first = task // blocks, task % blocks * BLOCK
+        at, to = uint(n * L + first), uint(n * y.shape[1] + start + first)
+        for i in range(uint(min(BLOCK, L - first))):
+            yf[to + i] = xf[at + i]
+
+
+@kernel(numpy=_concat_numpy, parallel_above=LARGE, streams=concat)
+def concat_streamed(x: Array, y: Array, start: int) -> None:
+    """``concat`` for a large y, and L >= BLOCK."""
+    N, L = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    blocks = L // BLOCK
+    for task in prange(N * blocks):
+        n, block = task // blocks, task % blocks
+        ahead = n * (L - y.shape[1]) - start
+        first = n * y.shape[1] + start + block * BLOCK
+        end = n * y.shape[1] + start + L if block + 1 == blocks else first + BLOCK
+        for k in range(vectors(yf, first, end)):
+            i = vector(yf, first, end, k)
+            stream(yf, i, load(xf, i + ahead))
+
+
+def _take_rows_numpy(x: Array, pitch: int, y: Array) -> None:
+    y[:] = np.lib.stride_tricks.as_strided(x, y.shape, (pitch * x.itemsize, x.itemsize))
+
+
+@kernel(numpy=_take_rows_numpy, parallel_above=LARGE)
+def take_rows(x: Array, pitch: int, y: Array) -> None:
+    """y[n] = x[n pitch : n pitch + L], x flat, y of (N, L)."""
+    N, L = y.shape
+    yf = y.reshape(y.size)
+    blocks = (L + BLOCK - 1) // BLOCK
+    for task in prange(N * blocks):
+        short_vectors()
+        n, first = task // blocks, task % blocks * BLOCK
+        at, to = uint(n * pitch + first), uint(n * L + first)
+        for i in range(uint(min(BLOCK, L - first))):
+            yf[to + i] = x[at + i]
+
+
+@kernel(numpy=_take_rows_numpy, parallel_above=LARGE, streams=take_rows)
+def take_rows_streamed(x: Array, pitch: int, y: Array) -> None:
+    """``take_rows`` for a large y, and L >= BLOCK."""
+    N, L = y.shape
+    yf = y.reshape(y.size)
+    blocks = L // BLOCK
+    for task in prange(N * blocks):
+        n, block = task // blocks, task % blocks
+        ahead = n * (pitch - L)
+        first = n * L + block * BLOCK
+        end = (n + 1) * L if block + 1 == blocks else first + BLOCK
+        for k in range(vectors(yf, first, end)):
+            i = vector(yf, first, end, k)
+            stream(yf, i, load(x, i + ahead))

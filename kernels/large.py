@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, contiguous, empty
+from .backend import LARGE, Array, contiguous, empty
 from .half import is_floating
-
-# Elements. A pass over this many takes about 30 microseconds, and so does waking a thread.
-LARGE = 1 << 17
+from .jit import Kernel
 
 
 def add(a: Any, b: Any) -> Array:
@@ -32,7 +30,7 @@ def add_relu(a: Array, b: Array) -> Array:
     from . import arithmetic
 
     y = empty(a.shape, a)
-    arithmetic.add_relu(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    arithmetic.add_relu.for_result(y)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
     return y
 
 
@@ -82,16 +80,47 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
         if not is_floating(x.dtype):
             _assign_parts(y, xs, dim)
             return y
-    from .join import concat
+    from .join import BLOCK, concat
 
     N = math.prod(shape[:dim])
     start = 0
     for x in xs:
         if x.size:
             rows = x.reshape(N, -1)
-            concat(rows, y.reshape(N, -1), start)
+            k = concat.for_result(y) if rows.shape[1] >= BLOCK else concat
+            k(rows, y.reshape(N, -1), start)
             start += rows.shape[1]
     return y
+
+
+def copy(x: Array) -> Array | None:
+    """A C-contiguous copy of a large x on the CPU, if x is rows of memory with equal gaps."""
+    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or not x.flags.aligned:
+        return None
+    found = _rows(x)
+    if found is None:
+        return None
+    N, L, pitch = found
+    from .join import BLOCK, take_rows
+
+    y = empty(x.shape, x)
+    flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + L,), (x.itemsize,))
+    k = take_rows.for_result(y) if L >= BLOCK else take_rows
+    k(flat, pitch, y.reshape(N, L))
+    return y
+
+
+def _rows(x: Array) -> tuple[int, int, int] | None:
+    """N rows of L elements, ``pitch`` apart, that x is in memory; rows are long or there is one."""
+    L, d = 1, x.ndim
+    while d and (x.shape[d - 1] == 1 or x.strides[d - 1] == L * x.itemsize):
+        L, d = L * x.shape[d - 1], d - 1
+    if d == 0:
+        return 1, L, L
+    N, pitch = x.shape[d - 1], x.strides[d - 1] // x.itemsize
+    if any(n != 1 for n in x.shape[: d - 1]) or L < 256 or pitch < L:
+        return None
+    return N, L, pitch
 
 
 def stack(xs: Sequence[Array], dim: int) -> Array:
@@ -116,7 +145,8 @@ def _both(name: str, plain: Callable[..., Any], a: Any, b: Any) -> Array:
     from . import arithmetic
 
     y = empty(a.shape, a)
-    getattr(arithmetic, name)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    found: Kernel = getattr(arithmetic, name)
+    found.for_result(y)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
     return y
 
 

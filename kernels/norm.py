@@ -18,6 +18,8 @@ import numpy as np
 from .backend import Array, contiguous, empty
 from .half import is_half
 from .jit import Kernel, inline, kernel, prange, short_vectors, uint
+from .microkernel import VECTOR_BYTES
+from .simd import at_least, load, stream, vector, vectors
 
 RUN = 1024  # elements that are added in their own type
 COLUMNS = 64  # channels of a task where L is 1 (after a linear layer), and neighbours are channels
@@ -125,6 +127,20 @@ def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
             yf[first + i] = (xf[first + i] - middle) * factor + new
 
 
+@kernel(numpy=_scale_numpy, streams=_scale)
+def _scale_streamed(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    """``_scale`` for a large y."""
+    N, C, L = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    for row in prange(N * C):
+        c = row % C
+        middle, factor, new = m[c], scale[c], shift[c]
+        first, end = row * L, (row + 1) * L
+        for k in range(vectors(yf, first, end)):
+            i = vector(yf, first, end, k)
+            stream(yf, i, (load(xf, i) - middle) * factor + new)
+
+
 @kernel(numpy=_scale_numpy)
 def _scale_columns(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     """``_scale`` for L = 1."""
@@ -159,6 +175,24 @@ def _scale_relu(x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: A
         for i in range(uint(L)):
             total = (x[first + i] - middle) * factor + new
             yf[to + i] = max(total, zero)
+
+
+@kernel(numpy=_scale_relu_numpy, streams=_scale_relu)
+def _scale_relu_streamed(
+    x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array
+) -> None:
+    """``_scale_relu`` for a large y."""
+    N, C, L = y.shape
+    yf = y.reshape(y.size)
+    zero = x.dtype.type(0)
+    for row in prange(N * C):
+        n, c = row // C, row % C
+        middle, factor, new = m[c], scale[c], shift[c]
+        ahead = n * (pitch - C * L)
+        first, end = row * L, (row + 1) * L
+        for k in range(vectors(yf, first, end)):
+            i = vector(yf, first, end, k)
+            stream(yf, i, at_least((load(x, i + ahead) - middle) * factor + new, zero))
 
 
 def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
@@ -225,6 +259,22 @@ def _combine(
             gxf[first + i] = a * gyf[first + i] + b * (xf[first + i] - middle) + rest
 
 
+@kernel(numpy=_combine_numpy, streams=_combine)
+def _combine_streamed(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
+) -> None:
+    """``_combine`` for a large gx that lies apart."""
+    N, C, L = x.shape
+    xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
+    for row in prange(N * C):
+        c = row % C
+        middle, a, b, rest = m[c], scale[c], slope[c], shift[c]
+        first, end = row * L, (row + 1) * L
+        for k in range(vectors(gxf, first, end)):
+            i = vector(gxf, first, end, k)
+            stream(gxf, i, a * load(gyf, i) + b * (load(xf, i) - middle) + rest)
+
+
 @kernel(numpy=_combine_numpy)
 def _combine_columns(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
@@ -262,7 +312,8 @@ def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     m = mean.astype(x.dtype)
     y = empty(x.shape, x)
     shift = shift - (mean - m) * scale
-    _run(_scale, _scale_columns, x, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+    factors = (a.astype(x.dtype) for a in (scale, shift))
+    _run(_for_result(_scale, y), _scale_columns, x, m, *factors, y)
     return y.astype(dtype, copy=False)
 
 
@@ -281,7 +332,8 @@ def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     shift = shift - (mean - m) * scale
     if y.size:
         flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + C * L,), (s,))
-        _scale_relu(flat, pitch, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+        k = _for_result(_scale_relu, y)
+        k(flat, pitch, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
     return y
 
 
@@ -308,7 +360,7 @@ def combine(
     gx = gy if overwrite and gy is given else empty(x.shape, x)
     shift = shift - (mean - m) * slope
     factors = (a.astype(x.dtype) for a in (scale, slope, shift))
-    _run(_combine, _combine_columns, x, gy, m, *factors, gx)
+    _run(_for_result(_combine, gx, gy), _combine_columns, x, gy, m, *factors, gx)
     return gx.astype(dtype, copy=False)
 
 
@@ -320,6 +372,11 @@ def _run(rows: Kernel, columns: Kernel, x: Array, *args: Array) -> None:
     """Along the rows of each channel; where they are of one element, along the channels."""
     if x.size:
         (columns if x.shape[2] == 1 and isinstance(x, np.ndarray) else rows)(x, *args)
+
+
+def _for_result(rows: Kernel, y: Array, *inputs: Array) -> Kernel:
+    """Its streamed version if y is large, and its rows hold a vector."""
+    return rows.for_result(y, *inputs) if y.shape[2] * y.itemsize >= VECTOR_BYTES else rows
 
 
 def _zeros(x: Array) -> Array:

@@ -2,6 +2,7 @@
 
     v = load(a, i)          a[i : i + lanes]; load_inside: some lanes of it, and zeros
     store(a, i, 4 * v - w)  arithmetic is element by element, as with NumPy's arrays
+    stream(a, i, v)         store past the caches, for results larger than they are
     transpose(...)          a square of numbers, rows become columns
     product(...)            a block of a matrix product, its sums held in registers
 
@@ -49,9 +50,30 @@ def _store(a: Array, i: int, v: Array) -> None:
     a[i : i + len(v)] = v
 
 
+def _stream(a: Array, i: int, v: Array) -> None:
+    """a[i : i + lanes] = v, past the caches if a[i] lies at a boundary.
+
+    A store reads the line of memory that it changes a part of; one that changes whole lines need
+    not. Nothing has to be waited for: a CPU finishes these stores before any locked instruction,
+    and no thread hands over its work without one.
+    """
+    a[i : i + len(v)] = v
+
+
+def _past_boundary(a: Array, i: int) -> int:
+    """How many numbers before a[i] lies the last boundary, an address that the width of a vector
+    divides: 0 if a[i] does."""
+    return int((a.ctypes.data // a.itemsize + i) % (VECTOR_BYTES // a.itemsize))
+
+
 def _at_least(v: Array, least: float) -> Array:
     """The larger of each number of v and ``least``; NaN stays."""
     return np.maximum(v, v.dtype.type(least))
+
+
+def _where_above_zero(y: Array, v: Array) -> Array:
+    """The numbers of v where y > 0 or NaN, else 0."""
+    return np.where(y <= 0, v.dtype.type(0), v)
 
 
 def _transpose(
@@ -93,16 +115,22 @@ def _product(rows: int, wide: int) -> Any:
 load: Any
 load_inside: Any
 store: Any
+stream: Any
+past_boundary: Any
 at_least: Any
+where_above_zero: Any
 transpose: Any
 load, load_inside, store = _load, _load_inside, _store
-at_least, transpose = _at_least, _transpose
+stream, past_boundary = _stream, _past_boundary
+at_least, where_above_zero, transpose = _at_least, _where_above_zero, _transpose
 product = _product
 if COMPILED:
     from . import simd_llvm
 
     load, load_inside, store = simd_llvm.load, simd_llvm.load_inside, simd_llvm.store
-    at_least, transpose, product = simd_llvm.at_least, simd_llvm.transpose, simd_llvm.product
+    stream, past_boundary = simd_llvm.stream, simd_llvm.past_boundary
+    at_least, where_above_zero = simd_llvm.at_least, simd_llvm.where_above_zero
+    transpose, product = simd_llvm.transpose, simd_llvm.product
 tall_product, low_product = product(TALL, WIDE), product(LOW, WIDE)
 
 
@@ -118,3 +146,20 @@ def turn(
         for i in range(lanes):
             for j in range(columns):
                 to[t + j * t_row + i] = source[s + min(i, rows - 1) * s_row + j]
+
+
+@inline
+def vectors(a: Array, first: int, end: int) -> int:
+    """How many vectors cover a[first:end], which holds at least one, if they begin at boundaries.
+
+    All but the first and the last do. The last ends at ``end``: it may repeat what is before.
+    """
+    lanes = VECTOR_BYTES // a.itemsize
+    return (end - first + past_boundary(a, first) + lanes - 1) // lanes
+
+
+@inline
+def vector(a: Array, first: int, end: int, k: int) -> int:
+    """Where the k-th of these begins."""
+    lanes = VECTOR_BYTES // a.itemsize
+    return min(max(first, first - past_boundary(a, first) + k * lanes), end - lanes)

@@ -145,6 +145,43 @@ def store(context: Any, a: Any, i: Any, v: Any) -> Any:
 
 
 @intrinsic
+def stream(context: Any, a: Any, i: Any, v: Any) -> Any:
+    """a[i : i + lanes] = v, past the caches if a[i] lies at a boundary."""
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = _llvm_type(v)
+        base = _data(target, builder, signature.args[0], arguments[0])
+        place = _place(builder, base, arguments[1], kind)
+        n = arguments[1].type
+        within = builder.and_(builder.ptrtoint(place, n), n(VECTOR_BYTES - 1))
+        with builder.if_else(builder.icmp_unsigned("==", within, n(0))) as (then, other):
+            with then:
+                streamed = builder.store(arguments[2], place)
+                streamed.align = VECTOR_BYTES
+                only_value = builder.module.add_metadata([ir.IntType(32)(1)])
+                streamed.set_metadata("nontemporal", only_value)
+            with other:
+                _aligned(builder.store(arguments[2], place), kind)
+        return target.get_dummy_value()
+
+    return types.void(a, types.intp, v), write
+
+
+@intrinsic
+def past_boundary(context: Any, a: Any, i: Any) -> Any:
+    """How many numbers before a[i] lies the last boundary."""
+    size = a.dtype.bitwidth // 8
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        base = _data(target, builder, signature.args[0], arguments[0])
+        n = arguments[1].type
+        address = builder.ptrtoint(builder.gep(base, [arguments[1]]), n)
+        return builder.udiv(builder.and_(address, n(VECTOR_BYTES - 1)), n(size))
+
+    return types.intp(a, types.intp), write
+
+
+@intrinsic
 def at_least(context: Any, v: Any, least: Any) -> Any:
     """The larger of each number of v and ``least``; NaN stays."""
 
@@ -154,6 +191,18 @@ def at_least(context: Any, v: Any, least: Any) -> Any:
         return builder.select(less, least, arguments[0])
 
     return v(v, v.number), write
+
+
+@intrinsic
+def where_above_zero(context: Any, y: Any, v: Any) -> Any:
+    """The numbers of v where y > 0 or NaN, else 0."""
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        y, v = arguments
+        nothing = _everywhere(builder, v.type, v.type.element(0))
+        return builder.select(builder.fcmp_ordered("<=", y, nothing), nothing, v)
+
+    return v(y, v), write
 
 
 @intrinsic

@@ -30,7 +30,8 @@ def _run(name: str, x: np.ndarray, gy: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def test_every_kernel_is_specified() -> None:
-    kernels = {k for k, v in vars(elementwise).items() if isinstance(v, elementwise.Kernel)}
+    found = {k: v for k, v in vars(elementwise).items() if isinstance(v, elementwise.Kernel)}
+    kernels = set(found) - {f"{k}_streamed" for k, v in found.items() if v.streamed}
     assert kernels == {f"{name}{end}" for name in FUNCTIONS for end in ("", "_grad")}
     assert sorted(reference.elementwise.SLOPES) == FUNCTIONS
 

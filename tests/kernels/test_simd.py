@@ -78,3 +78,52 @@ def test_a_square_is_turned(dtype: Any) -> None:
                 expected[3 + j * (lanes + 1) :][rows:lanes] = last
             expected[3 + n * (lanes + 1) - 1 :] = -1  # and of columns, nothing
             np.testing.assert_array_equal(to, expected)
+
+
+@compiled
+def _stream(a: Any, first: int, end: int) -> int:
+    n = simd.vectors(a, first, end)
+    for k in range(n):
+        i = simd.vector(a, first, end, k)
+        simd.stream(a, i, 2 * simd.load(a, i) - simd.load(a, i))
+    return n
+
+
+@compiled
+def _mark(a: Any, first: int, end: int, to: Any) -> None:
+    for k in range(simd.vectors(a, first, end)):
+        to[k] = simd.vector(a, first, end, k)
+
+
+@compiled
+def _above_zero(y: Any, v: Any, to: Any) -> None:
+    simd.store(to, 0, simd.where_above_zero(simd.load(y, 0), simd.load(v, 0)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_cover_a_range_and_nothing_else(dtype: Any) -> None:
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    for first in range(lanes + 1):
+        for count in range(lanes, 4 * lanes):
+            a = np.arange(6 * lanes, dtype=dtype)
+            where = np.full(8, -1)
+            _mark(a, first, first + count, where)
+            starts = [int(i) for i in where if i >= 0]
+            covered = {i + j for i in starts for j in range(lanes)}
+            assert covered == set(range(first, first + count))
+            for i in starts[1:-1]:
+                assert (a.ctypes.data + i * a.itemsize) % VECTOR_BYTES == 0
+            assert _stream(a, first, first + count) == len(starts)
+            np.testing.assert_array_equal(a, np.arange(6 * lanes))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_where_above_zero(dtype: Any) -> None:
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    y = np.resize(np.array([1, -1, 0, np.nan, -0.0, np.inf, -np.inf, 1e-40], dtype), lanes)
+    v = np.arange(1, lanes + 1, dtype=dtype)
+    v[0] = np.nan
+    to = np.zeros(lanes, dtype)
+    _above_zero(y, v, to)
+    expected = [0 if a <= 0 else b for a, b in zip(y, v)]
+    np.testing.assert_array_equal(to, expected)
