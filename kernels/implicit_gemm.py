@@ -11,9 +11,9 @@ row's place is that of its window in x, and the table ``steps`` leads from tap t
     grad_weight  gw[tap, f]   = sum over pixels of x[tap + step(pixel)] * gy[pixel, f]
 
 What has to be packed is only the operand that is read as vectors: the weights, and for grad_weight
-gy. Images are copied once, a band of rows at a time, with zeros around them. Small images are
-worked on several at a time, the same pixel of all of them being neighbours; where those fill the
-rows of a tile, the taps that see nothing but padding are left out.
+gy. Images are copied once, a band of rows at a time, with zeros around them. The taps with which
+all rows of a tile see nothing but padding are left out: so these are neighbours in a row of y; for
+filters of one row, in a column; and of small images, the same pixel of several.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from . import backend
 from .backend import Array, empty
 from .gemm import copy, fill
 from .geometry import Pair
-from .im2col import take, valid
+from .im2col import valid
+from .implicit_gemm_pack import pack_weights
 from .implicit_gemm_plan import Part, phases, plan_of, whole
 from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS, VECTOR_BYTES
 from .simd import at_least, load, load_inside, store, transpose, turn
-from .tiles import DEPTH, add_tile, columns_of, matrices_of, tiles_of, views_of
+from .tiles import DEPTH, add_tile, columns_of, matrices_of, tiles_of
 
 __all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights"]
 
-MANY = 6  # numbers side by side from which on they are packed by turning squares
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
+LINE = 16  # columns that do, where blocks go down them
 
 
 @inline
@@ -49,80 +50,10 @@ def _extent(shifts: Array) -> tuple[int, int]:
     return low, high
 
 
-def pack_weights_numpy(
-    weight: Array, w: Array, G: int, taps: Array, turned: bool, cuts: Array
-) -> None:
-    """The same in whole-array NumPy."""
-    F, CG = weight.shape[:2]
-    seen = weight.reshape(G, F // G, CG, -1)[..., taps]
-    M = CG if turned else F // G
-    rows = seen.transpose((0, 3, 1, 2) if turned else (0, 3, 2, 1)).reshape(G, -1, M)
-    for left, tile in views_of(w, G, rows.shape[1], cuts):
-        tile[...] = 0
-        some = rows[:, :, left : left + tile.shape[2]]
-        tile[:, :, : some.shape[2]] = some
-
-
-@kernel(numpy=pack_weights_numpy)
-def pack_weights(
-    weight: Array, w: Array, G: int, taps: Array, turned: bool, cuts: Array
-) -> None:
-    """w[g][tile][tap, c][m in tile] = weight[g M + m, c, taps[tap]]; beyond the last m anything.
-
-    weight: (F, C/G, KH, KW). taps: the kh KW + kw that are wanted. ``turned`` (for grad_input): the
-    columns are input channels and the rows filters. w: flat.
-    """
-    F, CG, KH, KW = weight.shape
-    all_taps = KH * KW
-    M, C, m_step, c_step = F // G, CG, CG * all_taps, all_taps
-    if turned:
-        M, C, m_step, c_step = CG, F // G, all_taps, CG * all_taps
-    h = HALF // weight.itemsize
-    wf = weight.reshape(weight.size)
-    columns = columns_of(cuts, cuts.size, h)
-    K = taps.size * C
-    place = np.full(all_taps, -1)  # of a tap in ``taps``
-    for i in range(taps.size):
-        place[taps[i]] = i
-    blocks = (C + 15) // 16
-    for task in prange(G * cuts.size * blocks):
-        g, tile, c0 = task // (cuts.size * blocks), task // blocks % cuts.size, task % blocks * 16
-        left = columns_of(cuts, tile, h)
-        width = cuts[tile] * h
-        square = np.empty(4 * h * h, weight.dtype)
-        # Where it pays, squares of numbers are turned: of m, and of what lies side by side in a
-        # filter, which is (c, kh, kw), or of one c if they are m's.
-        side = min(c0 + 16, C) - c0
-        run, times = (all_taps, side) if turned else (side * all_taps, 1)
-        for m in range(0, width, 2 * h):
-            some = min(2 * h, M - left - m)
-            to = (g * columns + left) * K + m
-            source = g * (F // G) * CG * all_taps + (left + m) * m_step + c0 * c_step
-            if some <= 0 or run < MANY or m + 2 * h > width:
-                for c in range(side):
-                    for i in range(taps.size):
-                        t = to + (i * C + c0 + c) * width
-                        take(w, t, wf, source + c * c_step + taps[i], m_step, some)
-                        fill(w, t + max(some, 0), 0, min(2 * h, width - m) - max(some, 0))
-            else:
-                for time in range(times):
-                    c, tap = c0 + time, 0
-                    for q in range(0, run, 2 * h):
-                        squares = min(2 * h, run - q)
-                        s = source + time * c_step + q
-                        turn(wf, s, m_step, some, square, 0, 2 * h, squares)
-                        for j in range(squares):
-                            if place[tap] >= 0:
-                                t = to + (place[tap] * C + c) * width
-                                store(w, t, load(square, j * 2 * h))
-                            tap += 1
-                            if tap == all_taps:
-                                c, tap = c + 1, 0
-
-
 def correlate_numpy(
     x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array, floor: float,
+    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array,
+    floor: float,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
     N, C, H, W = x.shape
@@ -149,13 +80,16 @@ def correlate_numpy(
 @kernel(numpy=correlate_numpy, parallel_above=1 << 13)
 def correlate(
     x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array, floor: float,
+    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array,
+    floor: float,
 ) -> None:  # fmt: skip
     """y[n, m, at + apart (oh, ow)] = max(floor, bias[g, m] + sum over kh, kw, c of
     w[g][kh, kw, c][m] * x[n, c, oh SH + down[kh], ow SW + right[kw]]), for (oh, ow) < size.
 
     x: (N, C, H, W), 0 outside; image n is of group g = n modulo G. w: as ``pack_weights`` made it.
     rows: the first row of w that is used, and how many there are. bias: (G M). y: (N, M, ..).
+    tall, wide: for each oh and ow, the first kh or kw that sees something of x, and the one behind
+    the last: what no pixel of a tile sees is left out.
     panel: (images, rows of pixels) that a task computes.
     """
     N, C, H, W = x.shape
@@ -173,8 +107,10 @@ def correlate(
     h = HALF // x.itemsize
     columns = columns_of(cuts, cuts.size, h)
     bands = (OH + R - 1) // R
-    # The rows of a tile are the same pixel of several images: all of them see the same taps.
-    alike = I % ROWS == 0
+    # Neighbours in a tile should see the same taps: of 1 x KW filters, pixels of one column do, and
+    # so lie side by side.
+    turned = KH == SH == 1 < KW and I == 1 and R <= 4 * LINE
+    to_lower, to_right = (1, HP) if turned else (WP, 1)
     xf, yf = x.reshape(x.size), y.reshape(y.size)
     starts = np.zeros(G * columns + 2 * h, x.dtype)
     for g in range(G):
@@ -183,59 +119,61 @@ def correlate(
         n0, h0 = task // bands * I, task % bands * R
         images, high = min(I, N - n0), min(R, OH - h0)
         seen = np.empty(C * HP * WP * I + 2 * h, x.dtype)
-        skip = SH if KH == 1 else 1
-        _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
+        if turned:
+            _surround_turned(xf, n0, C, H, W, seen, h0 + top, left, HP, WP)
+        else:
+            skip = SH if KH == 1 else 1
+            _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
         steps = np.empty(K, np.int64)
         for kh in range(KH):
             for kw in range(KW):
-                tap = (down[kh] - top) * WP + right[kw] - left
+                tap = (down[kh] - top) * to_lower + (right[kw] - left) * to_right
                 for c in range(C):
                     steps[(kh * KW + kw) * C + c] = (c * HP * WP + tap) * I
         pixels = high * OW * I
         blocks = (pixels + ROWS - 1) // ROWS
         places = np.empty(blocks * ROWS, np.int64)
         goals = np.empty(blocks * ROWS, np.int64)
+        inner, outer = (high, OW) if turned else (OW, high)
         j = 0
-        for oh in range(high):
-            for ow in range(OW):
+        for o in range(outer):
+            for q in range(inner):
+                oh, ow = (q, o) if turned else (o, q)
                 goal = (at[0] + (h0 + oh) * apart[0]) * YW + at[1] + ow * apart[1]
                 for i in range(I):
-                    places[j] = (oh * SH * WP + ow * SW) * I + i
+                    places[j] = (oh * SH * to_lower + ow * SW * to_right) * I + i
                     goals[j] = goal + i * M * YH * YW if i < images else -1
                     j += 1
         for j in range(pixels, blocks * ROWS):
             places[j], goals[j] = places[pixels - 1], -1
-        acc = np.empty(BLOCKS * ROWS * 6 * h + 2 * h, x.dtype)
+        spans = np.empty(4 * blocks, np.int64)
+        for b in range(blocks):
+            q0, q1 = b * ROWS // I, (min(b * ROWS + ROWS, pixels) - 1) // I
+            _look(spans, 4 * b, q0, q1, inner, turned, h0, tall, wide, KH, KW)
+        group = LINE * high // ROWS if turned else BLOCKS  # blocks added up side by side
+        many = max(1, DEPTH // (KW * C))  # rows of the filter that are one chain of sums
+        acc = np.empty(group * ROWS * 6 * h + 2 * h, x.dtype)
         g, column = n0 % G, 0
         for cut in cuts:
             width = cut * h
             part = (g * columns + column) * all_rows + first_row * width
-            for first in range(0, blocks, BLOCKS):
-                some, r0 = min(BLOCKS, blocks - first), first * ROWS
+            for first in range(0, blocks, group):
+                some, r0 = min(group, blocks - first), first * ROWS
                 _start(acc, some * ROWS, width, starts, g * columns + column)
-                if alike:
-                    for kh in range(KH):
-                        for b in range(some):
-                            r = r0 + b * ROWS
-                            h_, w_ = (h0 + r // (OW * I)) * SH, r // I % OW * SW
-                            c, d = _seeing(h_ + down[kh], H, w_, right, W)
-                            _add_terms(
-                                cut, seen, places, r, steps, (kh * KW + c) * C, (kh * KW + d) * C,
-                                w, part, acc, b * ROWS,
-                            )  # fmt: skip
-                else:
-                    for k in range(0, K, DEPTH):
+                for kh in range(0, KH, many):
+                    for k in range(0, KW * C, DEPTH):
                         for b in range(some):
                             _add_terms(
-                                cut, seen, places, r0 + b * ROWS, steps, k, min(k + DEPTH, K),
-                                w, part, acc, b * ROWS,
+                                cut, seen, places, r0 + b * ROWS, steps, kh, many, k, C, KW, spans,
+                                4 * (first + b), w, part, acc, b * ROWS,
                             )  # fmt: skip
                 n = min(some * ROWS, pixels - r0)
                 if floor > -np.inf:
                     for i in range(0, n * width, 2 * h):
                         store(acc, i, at_least(load(acc, i), floor))
                 to = (n0 * M + column) * YH * YW
-                _put(acc, n, width, yf, to, YH * YW, goals, r0, min(width, M - column), I)
+                step = 0 if I > 1 else high if turned else 1
+                _put(acc, n, width, yf, to, YH * YW, goals, r0, min(width, M - column), step)
             column += width
 
 
@@ -250,50 +188,70 @@ def _start(acc: Array, n: int, width: int, starts: Array, s: int) -> None:
 
 
 @inline
-def _add_terms(
-    cut: int, seen: Array, places: Array, r: int, steps: Array, low: int, high: int, w: Array,
-    part: int, acc: Array, i: int,
+def _look(
+    spans: Array, s: int, first: int, last: int, inner: int, turned: bool, h0: int, tall: Array,
+    wide: Array, KH: int, KW: int,
 ) -> None:  # fmt: skip
-    """acc[i + row, m] += the terms low..high of the sums of ROWS pixels."""
+    """spans[s : s + 4] = the taps down, and those across, that pixels first to last see; ``inner``
+    of these are in a row, or in a column if turned."""
+    vertical, across = (0, KH), (0, KW)
+    i, j = first // inner, last // inner
+    if turned:
+        across = _both(wide, i, j)
+    else:
+        vertical = _both(tall, h0 + i, h0 + j)
+        if i == j:
+            across = _both(wide, first % inner, last % inner)
+    spans[s], spans[s + 1] = vertical
+    spans[s + 2], spans[s + 3] = across
+
+
+@inline
+def _both(seen: Array, i: int, j: int) -> tuple[int, int]:
+    """Taps from the first to behind the last that sees something from pixel i, j or between."""
+    return min(seen[2 * i], seen[2 * j]), max(seen[2 * i + 1], seen[2 * j + 1])
+
+
+@inline
+def _add_terms(
+    cut: int, seen: Array, places: Array, r: int, steps: Array, kh: int, many: int, k: int, C: int,
+    KW: int, spans: Array, s: int, w: Array, part: int, acc: Array, i: int,
+) -> None:  # fmt: skip
+    """acc[i + row, m] += a part of the sums of ROWS pixels: ``many`` rows of the filter from kh on,
+    of each the terms k to k + DEPTH; what is not of the taps spans[s : s + 2] down and
+    spans[s + 2 : s + 4] across is 0, and left out."""
     width = cut * (HALF // w.itemsize)
-    for k in range(low, high, DEPTH):
-        add_tile(
-            cut, seen, 0, places, r, steps, k, min(DEPTH, high - k),
-            w, part + k * width, width, acc, i * width, width, 1, 0,
-        )  # fmt: skip
+    first, last = max(kh, spans[s]), min(kh + many, spans[s + 1])
+    low, high = max(k, spans[s + 2] * C), min(k + DEPTH, spans[s + 3] * C)
+    at = first * KW * C + low
+    add_tile(
+        cut, seen, 0, places, r, steps, at, high - low, w, part + at * width, width,
+        acc, i * width, width, last - first, KW * C - (high - low),
+    )  # fmt: skip
 
 
 @inline
 def _put(
     acc: Array, n: int, width: int, y: Array, to: int, plane: int, goals: Array, r: int, M: int,
-    I: int,
+    step: int,
 ) -> None:  # fmt: skip
-    """y[to + m plane + goals[r + i]] = acc[i, m] for i < n, m < M."""
+    """y[to + m plane + goals[r + i]] = acc[i, m] for i < n, m < M; neighbours in a row of y are
+    ``step`` apart in acc, or not neighbours in y if that is 0."""
     lanes = VECTOR_BYTES // y.itemsize
-    whole = 0
-    if I == 1 and goals[r + n - 1] - goals[r] == n - 1:  # neighbours: squares of them are turned
-        whole = n // lanes * lanes
-        for i in range(0, whole, lanes):
-            for m in range(0, M, lanes):
-                t = to + m * plane + goals[r] + i
-                transpose(acc, i * width + m, width, lanes, y, t, plane, min(lanes, M - m))
+    whole, count = 0, n // max(step, 1)
+    if step > 0 and count > 0 and goals[r + (count - 1) * step] - goals[r] == count - 1:
+        whole = count // lanes * lanes * step  # squares of neighbours are turned
+        for i in range(0, whole, lanes * step):
+            for row in range(i, i + step):
+                for m in range(0, M, lanes):
+                    t = to + m * plane + goals[r + row]
+                    s = row * width + m
+                    transpose(acc, s, step * width, lanes, y, t, plane, min(lanes, M - m))
     for m in range(uint(M)):
         for i in range(uint(whole), uint(n)):
             goal = goals[uint(r) + i]
             if goal >= 0:
                 y[uint(to + goal) + m * uint(plane)] = acc[i * uint(width) + m]
-
-
-@inline
-def _seeing(h: int, H: int, w: int, right: Array, W: int) -> tuple[int, int]:
-    """Which taps of one row of the filter see something of an image; they follow each other."""
-    low = 0
-    high = right.size if 0 <= h < H else 0
-    while low < high and not 0 <= w + right[low] < W:
-        low += 1
-    while low < high and not 0 <= w + right[high - 1] < W:
-        high -= 1
-    return low, high
 
 
 @inline
@@ -320,9 +278,32 @@ def _surround(
                 fill(to, row, 0, WP * I)
                 if inside:
                     for i in range(images):
-                        source = (((n0 + i) * C + c) * H + top + hp) * W + left
-                        for wp in range(uint(low), uint(high)):
-                            to[uint(row + i) + wp * uint(I)] = x[uint(source) + wp]
+                        source = (((n0 + i) * C + c) * H + top + hp) * W + left + low
+                        t = row + low * I + i
+                        for wp in range(uint(high - low)):
+                            to[uint(t) + wp * uint(I)] = x[uint(source) + wp]
+
+
+@inline
+def _surround_turned(
+    x: Array, n: int, C: int, H: int, W: int, to: Array, top: int, left: int, HP: int, WP: int
+) -> None:
+    """to[c, wp, hp] = x[n, c, top + hp, left + wp], 0 outside."""
+    low, high = valid(left, 1, W, 0, WP)
+    first, last = valid(top, 1, H, 0, HP)
+    lanes = VECTOR_BYTES // x.itemsize
+    rest = last - (last - first) % lanes  # up to here, squares are turned
+    fill(to, 0, 0, C * WP * HP)
+    for c in range(C):
+        plane, source = c * WP * HP, ((n * C + c) * H + top) * W + left
+        for wp in range(low, high, lanes):
+            for hp in range(first, rest, lanes):
+                t, columns = plane + wp * HP + hp, min(lanes, high - wp)
+                turn(x, source + hp * W + wp, W, lanes, to, t, HP, columns)
+        for hp in range(rest, last):
+            t, s = plane + low * HP + hp, source + hp * W + low
+            for wp in range(uint(high - low)):
+                to[uint(t) + wp * uint(HP)] = x[uint(s) + wp]
 
 
 def forward(
@@ -386,7 +367,7 @@ def _run(
         if plan is not None:
             rows = first, taps.size * C
             correlate(
-                x, w, rows, bias, y, size, stride, plan.down, plan.right, part.at, apart,
-                plan.panel, cuts, floor,
+                x, w, rows, bias, y, size, stride, plan.down, plan.right, plan.tall, plan.wide,
+                part.at, apart, plan.panel, cuts, floor,
             )  # fmt: skip
             first += plan.taps.size * C

@@ -20,7 +20,7 @@ from .tiles import looks_inside, tiles_of
 Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down and across
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache ...
 LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
-WORTH_MERGING = 80  # multiplications saved per number of x: more than moving it about costs
+WORTH_MERGING = 50  # multiplications saved per number of x: more than moving it about costs
 
 
 class Part(NamedTuple):
@@ -62,6 +62,8 @@ class Plan(NamedTuple):
     taps: Array  # kh KW + kw of those that some window sees
     down: Array  # how far from a window's first element they are
     right: Array
+    tall: Array  # for each oh the first kh that sees something, and the one behind the last
+    wide: Array  # for each ow such kw
     panel: Pair
 
 
@@ -78,12 +80,24 @@ def plan_of(
     th, tw = (np.array(t, np.int64)[counts > 0] for t, counts in zip(taps, seen))
     if not th.size or not tw.size:
         return None
-    all_, inside = math.prod(size) * th.size * tw.size, int(seen[0].sum() * seen[1].sum())
-    saved = (all_ - inside) * M / math.prod(x_shape[2:])
+    tall, wide = (_spans(*axis) for axis in zip((down, right), size, stride, x_shape[2:]))
+    # Padding above and below is left out in any case.
+    outside = size[0] * th.size * (size[1] * tw.size - int(seen[1].sum()))
+    saved = outside * M / math.prod(x_shape[2:]) if th.size > 1 else 0
     span = int(down.max() - down.min()), int(right.max() - right.min())
     weights = th.size * tw.size * C * tiles_of(M, itemsize)[1] * itemsize
     panel = panel_of(N, C, size, stride, span, itemsize, merge, saved, weights, threads)
-    return Plan((th[:, None] * KW + tw).reshape(-1), down, right, panel)
+    return Plan((th[:, None] * KW + tw).reshape(-1), down, right, tall, wide, panel)
+
+
+def _spans(shifts: Array, out: int, step: int, n: int) -> Array:
+    """For each of ``out`` windows, the first tap that is inside an image of n and the one behind
+    the last, flat; all taps where none is."""
+    inside = np.arange(out)[:, None] * step + shifts
+    inside = (inside >= 0) & (inside < n)
+    inside |= ~inside.any(1, keepdims=True)
+    first = inside.argmax(1)
+    return np.stack([first, first + inside.sum(1)], 1).reshape(-1)
 
 
 def panel_of(
@@ -92,15 +106,15 @@ def panel_of(
 ) -> Pair:  # fmt: skip
     """(images, rows): small images several at a time, large ones in bands that fit into cache.
 
-    ``saved``: how many multiplications per number of x fall on padding. Where they are many,
-    several images are worked on at once, so that they can be left out. weights: bytes of them.
+    ``saved``: how many multiplications per number of x fall on padding left and right. Where they
+    are many, several images are worked on at once, so that they can be left out. weights: bytes.
     """
     OH, OW = size
     I, some = 1, -(-N // -(-N // ROWS))
     if some % ROWS == 0:
-        merge = merge and (OH * OW <= 64 or saved >= WORTH_MERGING)
+        merge = merge and (OH * OW < 64 or saved >= WORTH_MERGING)
     else:  # only that tiles be full
-        merge = merge and OH * OW <= 64 and OH * OW % ROWS > 0
+        merge = merge and OH * OW < 64 and OH * OW % ROWS > 0
     if merge:
         I = some
     row_bytes = C * ((OW - 1) * stride[1] + span[1] + 1) * I * itemsize
