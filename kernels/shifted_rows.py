@@ -35,7 +35,8 @@ from .jit import kernel, prange, uint
 from .row_tile import PLACES, ROW_BYTES, ROWS, TAPS, compare, weigh
 
 LARGEST = 1 << 24  # bytes beside x, y and the weights
-IMAGES = 16  # that one block of grad_weight's sums goes over
+IMAGES = 16  # at most, that a block of grad_weight's sums goes over, ...
+PART = 1 << 18  # ... and bytes of gy: so that they stay in a core's cache for all blocks
 
 
 class Tables(NamedTuple):
@@ -124,7 +125,7 @@ def grad_weight_tables(
     F, C, KH, KW = weight_shape
     H, W = x_shape[2:]
     OH, OW = size
-    full, images = lanes(itemsize), min(x_shape[0], IMAGES)
+    full, images = lanes(itemsize), images_of(x_shape[0], F, size, itemsize)
     return Tables(
         a_rows=_blocked(_outer((F, OH * OW)), ROWS),
         a_steps=_outer((images, F * OH * OW), (OH, OW), (OW // full, full)).reshape(-1),
@@ -133,6 +134,11 @@ def grad_weight_tables(
         to_rows=_blocked(_outer((F, C * KH * KW)), ROWS),
         to_places=_blocked(_outer((C * KH * KW, 1)), TAPS),
     )
+
+
+def images_of(N: int, F: int, size: Pair, itemsize: int) -> int:
+    """How many images one block of grad_weight's sums goes over."""
+    return max(1, min(N, IMAGES, PART // (F * math.prod(size) * itemsize)))
 
 
 def can(
@@ -164,7 +170,8 @@ def workspace_bytes(
         t = C * KW * H * (size[1] + (KW - 1) * D[1] - P[1])
         numbers = N * F * (H + (KH - 1) * D[0]) * size[1] + t * backend.get_num_threads()
     elif direction == "grad_weight":
-        numbers = padded + math.ceil(N / IMAGES) * F * C * KH * KW
+        parts = math.ceil(N / images_of(N, F, size, itemsize))
+        numbers = padded + parts * F * C * KH * KW
     else:
         numbers = padded
     return numbers * itemsize
@@ -308,30 +315,30 @@ def rows_back(
 
 
 def _compare_rows_numpy(
-    gy: Array, x: Array, sums: Array, zeros: Array, per_image: int, a_rows: Array,
+    gy: Array, x: Array, sums: Array, zeros: Array, images: int, per_image: int, a_rows: Array,
     a_steps: Array, b_places: Array, b_steps: Array, to_rows: Array, to_places: Array,
 ) -> None:  # fmt: skip
     row, column = to_rows[:, None], to_places
-    for part, images in enumerate(range(0, len(gy), IMAGES)):
-        depth = min(IMAGES, len(gy) - images) * per_image
-        tables = (a_rows, a_steps + images * gy.shape[1], b_places, b_steps)
-        flat = gy.reshape(-1), x.reshape(-1), images * x.shape[1]
+    for part, first in enumerate(range(0, len(gy), images)):
+        depth = min(images, len(gy) - first) * per_image
+        tables = (a_rows, a_steps + first * gy.shape[1], b_places, b_steps)
+        flat = gy.reshape(-1), x.reshape(-1), first * x.shape[1]
         sums[part, row + column] = _numpy_block(*flat, tables, depth, True).sum(2)
 
 
 @kernel(numpy=_compare_rows_numpy)
 def compare_rows(
-    gy: Array, x: Array, sums: Array, zeros: Array, per_image: int, a_rows: Array,
+    gy: Array, x: Array, sums: Array, zeros: Array, images: int, per_image: int, a_rows: Array,
     a_steps: Array, b_places: Array, b_steps: Array, to_rows: Array, to_places: Array,
 ) -> None:  # fmt: skip
-    """sums[part, (f, c, kh, kw)], each part over IMAGES images. gy, x: (N, ..)."""
+    """sums[part, (f, c, kh, kw)], each part over some ``images``. gy, x: (N, ..)."""
     parts = len(sums)
     blocks = b_places.size // TAPS
     gyf, xf, total = gy.reshape(gy.size), x.reshape(x.size), sums.reshape(sums.size)
     for task in prange(parts * blocks):
         part, p = task // blocks, task % blocks * TAPS
-        first = part * IMAGES
-        depth = min(IMAGES, len(gy) - first) * per_image
+        first = part * images
+        depth = min(images, len(gy) - first) * per_image
         for r in range(0, a_rows.size, ROWS):
             compare(
                 gyf, first * gy.shape[1], a_rows, r, a_steps, xf, first * x.shape[1],
@@ -373,9 +380,10 @@ def grad_weight(
     size = gy.shape[2:]
     tables = grad_weight_tables(x.shape, gw.shape, size, dilation, x.itemsize)
     zeros = np.zeros(tables.a_rows.size, x.dtype)
-    sums = np.empty((math.ceil(len(x) / IMAGES), gw.size), x.dtype)
+    images = images_of(len(x), len(gw), size, x.itemsize)
+    sums = np.empty((math.ceil(len(x) / images), gw.size), x.dtype)
     per_image = math.prod(size) // lanes(x.itemsize)
-    compare_rows(_flat(gy), _flat(x), sums, zeros, per_image, *tables)
+    compare_rows(_flat(gy), _flat(x), sums, zeros, images, per_image, *tables)
     np.sum(sums, axis=0, out=gw.reshape(-1))
 
 
