@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         im2col_gemm,
         implicit_gemm,
         join,
+        loss,
         loss_cuda,
         norm,
         optimizer,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "algorithms", "arithmetic", "backend", "conv2d", "depthwise", "dropout", "elementwise", "gemm",
-    "geometry", "im2col", "im2col_gemm", "implicit_gemm", "join", "large", "loss_cuda", "norm",
-    "optimizer", "pointwise", "pool", "reference", "resample", "scalar", "simd", "softmax",
+    "geometry", "im2col", "im2col_gemm", "implicit_gemm", "join", "large", "loss", "loss_cuda",
+    "norm", "optimizer", "pointwise", "pool", "reference", "resample", "scalar", "simd", "softmax",
     "winograd",
 ]  # fmt: skip
 

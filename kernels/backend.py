@@ -34,6 +34,7 @@ parallel_lock = threading.Lock()
 # Elements. A pass over this many takes about 30 microseconds, and so does waking a thread.
 LARGE = 1 << 17
 SURELY_THERE = 1 << 23  # elements: no machine is too small for 64 MB
+SMALL = memory.SMALLEST // 16  # elements, of 16 bytes at most: the pool is for larger arrays
 HOST = (np.ndarray, np.generic)  # what lives in the CPU's memory; the rest is CuPy's
 
 
@@ -124,7 +125,10 @@ def empty(shape: tuple[int, ...], like: Array, dtype: Any = None, op: str = "") 
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     if not isinstance(like, HOST):
         return _on_gpu(array_module(like).empty, shape, dtype)
-    if math.prod(shape) > SURELY_THERE:
+    n = math.prod(shape)
+    if n < SMALL:
+        return np.empty(shape, dtype)
+    if n > SURELY_THERE:
         check_memory(shape, dtype, op)
     return memory.empty(shape, dtype)
 

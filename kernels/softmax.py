@@ -28,11 +28,11 @@ BLOCK = 128
 
 
 @inline
-def _largest(x: Array, n: int) -> Any:
-    """The largest number of row n; NaN may be passed over: the sum of exp will be NaN."""
-    largest = _rank(x[n, 0])
-    for i in range(1, x.shape[1]):
-        largest = max(largest, _rank(x[n, i]))
+def _largest(x: Array, first: int, D: int) -> Any:
+    """The largest number of a row; NaN may be passed over: the sum of exp will be NaN."""
+    largest = _rank(x[first])
+    for i in range(uint(D)):
+        largest = max(largest, _rank(x[uint(first) + i]))
     return _of_rank(largest)
 
 
@@ -49,15 +49,18 @@ def _softmax_numpy(x: Array, y: Array) -> None:
 
 @kernel(numpy=_softmax_numpy, parallel_above=PARALLEL_ABOVE)
 def _softmax(x: Array, y: Array) -> None:
-    for n in prange(x.shape[0]):
-        largest = _largest(x, n)
+    N, D = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    for n in prange(N):
+        first = uint(n * D)
+        largest = _largest(xf, n * D, D)
         total = x.dtype.type(0)
-        for i in range(x.shape[1]):
-            e = _exp(x[n, i] - largest)
-            y[n, i] = e
+        for i in range(uint(D)):
+            e = _exp(xf[first + i] - largest)
+            yf[first + i] = e
             total += e
-        for i in range(x.shape[1]):
-            y[n, i] /= total
+        for i in range(uint(D)):
+            yf[first + i] /= total
 
 
 def _softmax_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
@@ -79,16 +82,24 @@ def _log_softmax_numpy(x: Array, y: Array) -> None:
     y -= np.log(np.exp(y).sum(1, keepdims=True))
 
 
+@inline
+def log_softmax_row(x: Array, y: Array, first: int, D: int) -> None:
+    """The D numbers from ``first`` on, of flat arrays."""
+    largest = _largest(x, first, D)
+    total = x.dtype.type(0)
+    for i in range(uint(D)):
+        total += _exp(x[uint(first) + i] - largest)
+    log_total = math.log(total)
+    for i in range(uint(D)):
+        y[uint(first) + i] = _subtract_both(x[uint(first) + i], largest, log_total)
+
+
 @kernel(numpy=_log_softmax_numpy, parallel_above=PARALLEL_ABOVE)
 def _log_softmax(x: Array, y: Array) -> None:
-    for n in prange(x.shape[0]):
-        largest = _largest(x, n)
-        total = x.dtype.type(0)
-        for i in range(x.shape[1]):
-            total += _exp(x[n, i] - largest)
-        log_total = math.log(total)
-        for i in range(x.shape[1]):
-            y[n, i] = _subtract_both(x[n, i], largest, log_total)
+    N, D = x.shape
+    xf, yf = x.reshape(x.size), y.reshape(y.size)
+    for n in prange(N):
+        log_softmax_row(xf, yf, n * D, D)
 
 
 def _log_softmax_grad_numpy(y: Array, gy: Array, gx: Array) -> None:
@@ -252,5 +263,5 @@ def _along(dim: int, rows: Any, columns: Any, *arrays: Array) -> Array:
         S = math.prod(x.shape[dim + 1 :])
         shape = (x.size // D, D) if S == 1 else (x.size // (D * S), D, S)
         k = rows if S == 1 else columns
-        k(*(contiguous(a).reshape(shape) for a in arrays), y.reshape(shape))
+        k(*[contiguous(a).reshape(shape) for a in arrays], y.reshape(shape))
     return y

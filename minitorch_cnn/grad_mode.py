@@ -36,8 +36,12 @@ mode = _Mode()
 class Switch:
     """Sets something of the thread's mode inside a ``with`` block or a decorated function."""
 
-    def __init__(self) -> None:
-        self.previous: list[Any] = []
+    previous: list[Any]  # what to go back to
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        self = super().__new__(cls)
+        self.previous = []
+        return self
 
     def __enter__(self) -> Any:
         raise NotImplementedError
@@ -91,9 +95,7 @@ class Switch:
 class _GradMode(Switch):
     """Sets the thread's grad mode."""
 
-    def __init__(self, grad: bool) -> None:
-        super().__init__()
-        self.grad = grad
+    grad: bool
 
     def __enter__(self) -> _GradMode:
         self.previous.append((mode.grad, mode.inference))
@@ -107,28 +109,26 @@ class _GradMode(Switch):
 class no_grad(_GradMode):
     """Record no graph: ``with no_grad():`` or ``@no_grad()`` (or bare ``@no_grad``)."""
 
+    grad = False
+
     def __new__(cls, fn: Callable[..., Any] | None = None) -> Any:
         return super().__new__(cls) if fn is None else cls()(fn)
-
-    def __init__(self, fn: None = None) -> None:
-        super().__init__(False)
 
 
 class enable_grad(_GradMode):
     """Record the graph again inside a ``no_grad`` block."""
 
+    grad = True
+
     def __new__(cls, fn: Callable[..., Any] | None = None) -> Any:
         return super().__new__(cls) if fn is None else cls()(fn)
-
-    def __init__(self, fn: None = None) -> None:
-        super().__init__(True)
 
 
 class set_grad_enabled(_GradMode):
     """Switch recording on or off: at once, and back again if used as a ``with`` block."""
 
     def __init__(self, mode: bool) -> None:
-        super().__init__(bool(mode))
+        self.grad = bool(mode)
         super().__enter__()
         self.at_once = True
 
@@ -153,7 +153,7 @@ class inference_mode(_GradMode):
         return super().__new__(cls) if isinstance(mode, bool) else cls()(mode)
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__(not mode)
+        self.grad = not mode
         self.inference = mode
 
     def __enter__(self) -> _GradMode:

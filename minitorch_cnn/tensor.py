@@ -458,7 +458,9 @@ class RemovableHandle:
         self.remove()
 
 
-def op(fn: Callable[..., Any] | None = None, *, bfloat16: str = "") -> Callable[..., Any]:
+def op(
+    fn: Callable[..., Any] | None = None, *, bfloat16: str = "", quiet: bool = False
+) -> Callable[..., Any]:
     """Make a differentiable function on Tensors out of one on arrays.
 
     ``fn(*arrays, **settings)`` returns ``(y, grads)``: ``grads`` has one gradient function per
@@ -469,11 +471,14 @@ def op(fn: Callable[..., Any] | None = None, *, bfloat16: str = "") -> Callable[
     a loss): ``fn`` gets its array, no gradient goes there, and writing to it before backward is
     noticed. Overhead: about 4 microseconds a call.
 
+    NumPy's warnings of overflow and division by zero are silenced, as PyTorch has none;
+    ``quiet=True`` says that there are none to silence, as ``fn`` computes by kernels alone, or only
+    moves numbers (it saves half a microsecond).
     bfloat16 arrays come to ``fn`` as float32 ones, and y is rounded, once; ``bfloat16="all"`` says
     that ``fn`` takes them as they are (it moves numbers), "cuda" that it does on a GPU.
     """
     if fn is None:
-        return functools.partial(op, bfloat16=bfloat16)
+        return functools.partial(op, bfloat16=bfloat16, quiet=quiet)
     name = fn.__name__
     takes_any = bfloat16 == "all"
 
@@ -485,13 +490,14 @@ def op(fn: Callable[..., Any] | None = None, *, bfloat16: str = "") -> Callable[
             inputs, settings = cast_inputs(name, inputs, settings)
         tensors: list[Tensor] = []
         arrays = list(inputs)
-        narrow = False
+        narrow, silent = False, quiet
         for i, x in enumerate(inputs):
             if isinstance(x, Tensor):
                 tensors.append(x)
                 arrays[i] = a = x.array
-                if a.itemsize == 2 and a.dtype == BFLOAT16:
-                    narrow = not takes_any
+                if a.itemsize == 2:  # rounding to 16 bits overflows
+                    silent = False
+                    narrow = narrow or (a.dtype == BFLOAT16 and not takes_any)
         for key, setting in settings.items():
             if isinstance(setting, Tensor):
                 tensors.append(setting)
@@ -504,19 +510,18 @@ def op(fn: Callable[..., Any] | None = None, *, bfloat16: str = "") -> Callable[
                 break
         if narrow and there is not None and bfloat16 == "cuda":
             narrow = False
-        started = time.perf_counter() if mode.observers else 0.0
-        # Overflow and division by zero give inf and NaN silently.
-        with np.errstate(all="ignore"), on_device_of(there):
-            if narrow:
-                result, grads = _in_float32(fn, arrays, settings)
-            else:
-                result, grads = fn(*arrays, **settings)
+        observers = mode.observers
+        started = time.perf_counter() if observers else 0.0
+        if silent and there is None:
+            result, grads = fn(*arrays, **settings)
+        else:
+            result, grads = _silenced(fn, there, narrow, arrays, settings)
         extras: list[Tensor] = []
         if isinstance(result, tuple):
             result, *more = result
             extras = [Tensor._wrap(as_array(e)) for e in more]
-        y = as_array(result)
-        out = Tensor._wrap(y)
+        out = Tensor._wrap(result)
+        y = out.array
         memory = memory_of(y)
         for x in tensors:
             if memory_of(x.array) is memory:
@@ -536,14 +541,25 @@ def op(fn: Callable[..., Any] | None = None, *, bfloat16: str = "") -> Callable[
                 ]
                 out.grad_fn = Node(name, settings, y, edges, seen)
                 out._requires_grad = True
-        if mode.observers:
+        if observers:
             seconds = time.perf_counter() - started
-            for observer in mode.observers:
+            for observer in observers:
                 observer(name, settings, arrays, y, seconds)
         return (out, *extras) if extras else out
 
     apply.is_op = True  # type: ignore[attr-defined]
     return apply
+
+
+def _silenced(
+    fn: Callable[..., Any], there: Array, narrow: bool, arrays: list[Any], settings: dict[str, Any]
+) -> tuple[Any, Sequence[GradFn | None]]:
+    """An op where overflow and division by zero give inf and NaN without a warning."""
+    with np.errstate(all="ignore"), on_device_of(there):
+        if narrow:
+            return _in_float32(fn, arrays, settings)
+        result, grads = fn(*arrays, **settings)
+        return result, grads
 
 
 def _in_float32(

@@ -1,4 +1,4 @@
-"""Losses of classes: what ``loss.cu`` computes, and whole arrays in ``ops/loss.py``.
+"""Losses of classes: what ``loss.cu`` computes, and ``loss.py`` on the CPU.
 
 x is (N, C, S): log-probabilities of C classes at S positions of N samples; target (N, S) has the
 class of each position, or ``ignore_index`` where it counts for nothing; weight is (C), or None for

@@ -158,7 +158,7 @@ class GradScaler:
 
     def _grow(self) -> None:
         grown = self._scale * self._growth_factor
-        if grown <= np.finfo(np.float32).max:
+        if grown <= float(np.finfo(np.float32).max):
             self._scale = grown
         self._good_steps = 0
 

@@ -62,7 +62,7 @@ def _floating(name: str, x: Array) -> None:
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
 
 
-@op
+@op(quiet=True)
 def relu(x: Array, /, *, overwrite: bool = False) -> Any:
     """y = max(x, 0), in the memory of x if ``overwrite``. The output is saved, not the input."""
     if is_floating(x.dtype):
@@ -140,7 +140,7 @@ def celu(x: Array, /, *, alpha: float) -> Any:
     return _of_input("elu", x, alpha, 1.0, 1.0 / alpha)
 
 
-@op
+@op(quiet=True)
 def selu(x: Array, /) -> Any:
     """y = 1.0507 elu(x, alpha=1.6733). Klambauer et al. 2017."""
     return _of_input("elu", x, SELU_SCALE * SELU_ALPHA, SELU_SCALE, 1.0)
@@ -181,25 +181,25 @@ def softsign(x: Array, /) -> Any:
     return x / below, (lambda gy: gy / (below * below),)
 
 
-@op
+@op(quiet=True)
 def silu(x: Array, /) -> Any:
     """y = x sigmoid(x). Hendrycks & Gimpel 2016; Ramachandran et al. 2017 (swish)."""
     return _of_input("silu", x)
 
 
-@op
+@op(quiet=True)
 def mish(x: Array, /) -> Any:
     """y = x tanh(softplus(x)). Misra 2019."""
     return _of_input("mish", x)
 
 
-@op
+@op(quiet=True)
 def gelu(x: Array, /, *, approximate: str = "none") -> Any:
     """y = x P(standard normal < x), or its approximation by tanh. Hendrycks & Gimpel 2016."""
     return _of_input("gelu_tanh" if approximate == "tanh" else "gelu", x)
 
 
-@op
+@op(quiet=True)
 def hardswish(x: Array, /) -> Any:
     """y = x min(max(x + 3, 0), 6) / 6. Howard et al. 2019."""
     return _of_input("hardswish", x)
@@ -211,7 +211,7 @@ def hardsigmoid(x: Array, /) -> Any:
     return _of_input("hardsigmoid", x)
 
 
-@op
+@op(quiet=True)
 def softmax(x: Array, /, *, dim: int) -> Any:
     """y = e^x / sum of e^x along ``dim``; a row with inf or NaN, or of -inf alone, becomes NaN."""
     dim = _dim("softmax", x, dim)
@@ -219,7 +219,7 @@ def softmax(x: Array, /, *, dim: int) -> Any:
     return y, (lambda gy: kernels.softmax.softmax_grad(y, gy, dim),)
 
 
-@op
+@op(quiet=True)
 def log_softmax(x: Array, /, *, dim: int) -> Any:
     """y = x - log(sum of e^x along ``dim``), with the digits that log(softmax(x)) would lose."""
     dim = _dim("log_softmax", x, dim)

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import kernels
 from ..kernels.backend import HOST
+from ..kernels.half import is_half
 from ..tensor import Array, op
 from .basic import sum_along, sum_to
 
@@ -69,77 +70,47 @@ def _to_classes(g: Array) -> Array:
     return g[:, None] if g.ndim else g
 
 
-def _labels(
-    name: str, x: Array, target: Array, weight: Array | None, ignore_index: int
-) -> tuple[Array, Array | None, Array | None]:
-    """Of every position: where x has the number of its class, counted through all of x (N, C, S),
-    its weight (None: all weigh 1), and whether it counts (None: all do); all (N, S).
-
-    IndexError for a class that x does not have. What is ignored weighs 0.
-    """
-    N, C, S = x.shape
-    target = target.reshape(N, S).astype(np.intp, copy=False)
-    weights = kept = None
-    # Read as unsigned numbers, negative ones are larger than any class.
-    if (target.size and target.view(np.uintp).max() >= C) or 0 <= ignore_index < C:
-        kept = target != ignore_index
-        wrong = kept & ((target < 0) | (target >= C))
-        if wrong.any():
-            raise IndexError(
-                f"{name}: Target {target[wrong][0]} is out of bounds. The labels of {C} classes are"
-                f" 0 to {C - 1}, and ignore_index is {ignore_index}"
-            )
-        target = np.where(kept, target, 0)
-        weights = kept.astype(x.dtype)
-    if weight is not None:
-        own = weight[target].astype(x.dtype)
-        weights = own if weights is None else weights * own
-    samples = np.arange(0, N * C * S, max(1, C * S))[:, None]
-    return samples + target if S == 1 else samples + target * S + np.arange(S), weights, kept
-
-
 def _of_classes(
-    name: str, x: Array, scores: Array, target: Array, weight: Array | None, ignore_index: int,
-    smoothing: float, reduction: str,
-) -> tuple[Array, Callable[[Array], Array]]:  # fmt: skip
-    """The loss of ``scores`` (N, C, S), in the samples' shape and the dtype of x, and the function
-    from its gradient to that of the scores."""
-    places, weights, kept = _labels(name, scores, target, weight, ignore_index)
-    C = scores.shape[1]
-    loss = -scores.reshape(-1)[places]
-    if weights is not None:
-        loss *= weights
-    everywhere = smoothing / max(C, 1)  # the share of each class, besides that of the target
-    w: Any = 1 if weight is None else weight.astype(scores.dtype, copy=False)[:, None]
-    if smoothing:
-        loss *= 1 - smoothing
-        loss -= everywhere * sum_along(w * scores, (1,))
-    if kept is not None:
-        loss = np.where(kept, loss, scores.dtype.type(0))
-    count = None if weights is None else _total(weights)
-    y, spread = _reduce(
-        loss.astype(x.dtype, copy=False).reshape(_samples(x.shape)), reduction, count
-    )
-
-    def grad_scores(gy: Array) -> Array:
-        g = -_per_position(spread(_wide(gy)), places.shape)
-        if kept is not None:
-            g = np.where(kept, g, 0)
-        share = g if weights is None else g * weights
-        gx = np.zeros(scores.shape, scores.dtype)
-        if smoothing:
-            gx += _to_classes(everywhere * g) * w
-            gx.reshape(-1)[places] += share * (1 - smoothing)
-        else:
-            gx.reshape(-1)[places] = share
-        return gx
-
-    return y, grad_scores
-
-
-def _of_gpu(loss: Any, x: Array, reduction: str, scores: Array | None = None) -> Any:
-    """y and the gradient function, in the shapes and dtype of x."""
+    name: str, x: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float,
+    reduction: str,
+) -> Any:  # fmt: skip
+    """The loss in the samples' shape and the dtype of x, and its gradient function."""
     shape, kind = x.shape, x.dtype
+    if not isinstance(x, HOST):
+        return _of_classes_on_gpu(
+            name, x, target, weight, ignore_index, smoothing, reduction
+        )
+    wide = _wide(x)
+    target = target.reshape(-1)
+    if target.dtype != np.int64:
+        target = target.astype(np.int64)
+    if weight is not None:
+        weight = weight.astype(wide.dtype, copy=False)
+    each, y, divisor, scores = kernels.loss.of_classes(
+        name, wide, target, weight, ignore_index, smoothing, reduction == "mean"
+    )
+    if reduction == "none":
+        y = each.reshape(_samples(shape))
+
+    def grad_x(gy: Array) -> Array:
+        gx = kernels.loss.of_classes_grad(
+            _wide(gy), divisor, target, weight, scores, shape, ignore_index, smoothing
+        )
+        return gx.astype(kind, copy=False)
+
+    return y.astype(kind, copy=False), (grad_x,)
+
+
+def _of_classes_on_gpu(
+    name: str, x: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float,
+    reduction: str,
+) -> Any:  # fmt: skip
+    """:func:`_of_classes` of arrays on a GPU."""
+    shape, kind = x.shape, x.dtype
+    given, scores = _wide(_by_class(x)), None
+    if name == "cross_entropy":
+        given = scores = kernels.softmax.log_softmax(given, 1)
+    loss = kernels.loss_cuda.Loss(name, given, target, weight, ignore_index, smoothing, reduction)
     y = loss.y.reshape(_samples(shape) if reduction == "none" else ())
 
     def grad_x(gy: Array) -> Array:
@@ -148,7 +119,7 @@ def _of_gpu(loss: Any, x: Array, reduction: str, scores: Array | None = None) ->
     return y.astype(kind, copy=False), (grad_x,)
 
 
-@op
+@op(quiet=True)
 def nll_loss(
     x: Array,
     /,
@@ -162,20 +133,10 @@ def nll_loss(
 
     'mean' divides by the sum of the w[t]; positions labelled ``ignore_index`` count for nothing.
     """
-    shape, kind = x.shape, x.dtype
-    by_class = _by_class(x)
-    if not isinstance(x, HOST):
-        ours = kernels.loss_cuda.Loss(
-            "nll_loss", _wide(by_class), target, weight, ignore_index, 0.0, reduction
-        )
-        return _of_gpu(ours, x, reduction)
-    y, grad_scores = _of_classes(
-        "nll_loss", x, _wide(by_class), target, weight, ignore_index, 0.0, reduction
-    )
-    return y, (lambda gy: grad_scores(gy).astype(kind, copy=False).reshape(shape),)
+    return _of_classes("nll_loss", x, target, weight, ignore_index, 0.0, reduction)
 
 
-@op
+@op(quiet=True)
 def cross_entropy(
     x: Array,
     /,
@@ -191,22 +152,9 @@ def cross_entropy(
     t is the class of each position, e ``label_smoothing``; 'mean' and ``ignore_index`` are as in
     :func:`nll_loss`. For e = 0 dL/dx = w[t] (softmax(x) - [c = t]): only p is kept for it.
     """
-    shape, kind = x.shape, x.dtype
-    p = kernels.softmax.log_softmax(_wide(_by_class(x)), 1)
-    if not isinstance(x, HOST):
-        ours = kernels.loss_cuda.Loss(
-            "cross_entropy", p, target, weight, ignore_index, label_smoothing, reduction
-        )
-        return _of_gpu(ours, x, reduction, p)
-    y, grad_scores = _of_classes(
-        "cross_entropy", x, p, target, weight, ignore_index, label_smoothing, reduction
+    return _of_classes(
+        "cross_entropy", x, target, weight, ignore_index, label_smoothing, reduction
     )
-
-    def grad_x(gy: Array) -> Array:
-        gx = kernels.softmax.log_softmax_grad(p, grad_scores(gy), 1)
-        return gx.astype(kind, copy=False).reshape(shape)
-
-    return y, (grad_x,)
 
 
 @op
@@ -250,7 +198,14 @@ def cross_entropy_probabilities(
 
 @op
 def mse_loss(x: Array, target: Array, /, *, reduction: str = "mean") -> Any:
-    """d^2 with d = x - target, of one shape; only d is kept."""
+    """d^2 with d = x - target, of one shape."""
+    if reduction != "none" and isinstance(x, HOST) and not is_half(x.dtype):
+        factor = 2 / x.size if x.size and reduction == "mean" else 2.0
+        y = kernels.loss.mean_square(x, target, reduction == "mean")
+        return y, (
+            lambda gy: kernels.loss.mean_square_grad(x, target, gy, factor),
+            lambda gy: kernels.loss.mean_square_grad(x, target, gy, -factor),
+        )
     d = x - target
     y, spread = _reduce(d * d, reduction)
     return y, (lambda gy: spread(gy) * 2 * d, lambda gy: spread(gy) * -2 * d)

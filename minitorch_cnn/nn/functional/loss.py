@@ -18,6 +18,8 @@ from ...ops import loss as ops
 from ...tensor import Tensor
 from .._reduction import chosen, reduced
 
+CLASSES = (np.dtype(np.int64), np.dtype(np.uint8))
+
 
 def nll_loss(
     input: Tensor,
@@ -54,7 +56,7 @@ def _check_classes(name: str, x: Tensor, y: Tensor, weight: Tensor | None) -> An
             f"{name}: Expected input batch_size ({shape[0]}) to match target batch_size"
             f" ({y.array.shape[0]}); shapes {list(shape)} and {list(y.array.shape)}."
         )
-    if y.array.dtype.str[1:] not in ("i8", "u1"):
+    if y.array.dtype not in CLASSES:
         raise RuntimeError(
             f"{name}: expected target dtype to be Long or Byte, but got {dtype_name(y.array.dtype)}"
         )
