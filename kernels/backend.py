@@ -219,8 +219,12 @@ def processor() -> str:
 
 def get_num_threads() -> int:
     """Threads that a kernel may use: the cores there are, or ``OMP_NUM_THREADS``, unless set."""
-    if "threads" in _chosen:
-        return _chosen["threads"]
+    return _chosen.get("threads") or _default_threads()
+
+
+@functools.cache
+def _default_threads() -> int:
+    """As with OpenMP, what the environment says when the first kernel runs."""
     wish = os.environ.get("OMP_NUM_THREADS", "")
     return int(wish) if wish.isdigit() and int(wish) > 0 else available_cores()
 

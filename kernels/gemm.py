@@ -317,12 +317,16 @@ def matmul(a: Array, b: Array) -> Array:
     elif c.size and not batch and b.strides[0] < b.strides[1]:
         _matmul_transposed(a, contiguous(b.T), c)
     elif c.size:
-        images = math.prod(batch)
-        if a.ndim > 2:
-            a = np.broadcast_to(a, (*batch, M, K)).reshape(images, M, K)
-        b = np.broadcast_to(b, (*batch, K, N)).reshape(images, K, N)
-        _matmul(a if a.ndim == 3 else a[None], contiguous(b), c.reshape(images, M, N))
+        a = _stack(a, batch if a.ndim > 2 else ())
+        _matmul(a, contiguous(_stack(b, batch)), _stack(c, batch))
     return c
+
+
+def _stack(x: Array, batch: tuple[int, ...]) -> Array:
+    """Matrices x, broadcast to ``batch``, along one axis."""
+    if x.shape[:-2] != batch:
+        x = np.broadcast_to(x, (*batch, *x.shape[-2:]))
+    return x.reshape(math.prod(batch), *x.shape[-2:])
 
 
 def _matmul(a: Array, b: Array, c: Array) -> None:
