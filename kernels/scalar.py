@@ -168,8 +168,8 @@ def _by_fit(x: Any) -> Any:
 
         def erfc_positive(x: Any) -> Any:
             t = np.float32(1) / (np.float32(1) + np.float32(0.5) * x)
-            p = np.float32(0)
-            for c in ERFC_FIT:
+            p = np.float32(ERFC_FIT[0])
+            for c in ERFC_FIT[1:]:
                 p = p * t + np.float32(c)
             return t * p * exp_negative(-(x * x))
 
@@ -197,8 +197,8 @@ def _erf_by_type(x: Any) -> Any:
     def erf(x: Any) -> Any:
         z = abs(x)
         square = min(z, np.float32(1)) * min(z, np.float32(1))
-        p = np.float32(0)
-        for c in ERF_TAYLOR_32:
+        p = np.float32(ERF_TAYLOR_32[0])
+        for c in ERF_TAYLOR_32[1:]:
             p = p * square + np.float32(c)
         far = math.copysign(np.float32(1) - erfc_positive(z), x)
         return x * p if z < np.float32(1) else far
@@ -238,8 +238,8 @@ def _log_by_type(x: Any) -> Any:
 def exp_series(r: Any) -> Any:
     """(e^r - 1 - r) / r^2 for |r| <= ln(2) / 2."""
     T = type(r)
-    p = T(0)
-    for c in EXP_TAYLOR:
+    p = T(EXP_TAYLOR[0])  # not 0 r + c: the compiler may not leave that out, for a NaN's sake
+    for c in EXP_TAYLOR[1:]:
         p = p * r + T(c)
     return p
 
@@ -249,8 +249,8 @@ def _exp_series_by_type(r: Any) -> Any:
         return exp_series
 
     def exp_series_32(r: Any) -> Any:
-        p = np.float32(0)
-        for c in EXP_TAYLOR_32:
+        p = np.float32(EXP_TAYLOR_32[0])
+        for c in EXP_TAYLOR_32[1:]:
             p = p * r + np.float32(c)
         return p
 
@@ -260,8 +260,8 @@ def _exp_series_by_type(r: Any) -> Any:
 def atanh_series(z: Any) -> Any:
     """artanh(s) / s, z = s^2 < 0.03."""
     T = type(z)
-    p = T(0)
-    for c in ATANH_SERIES:
+    p = T(ATANH_SERIES[0])
+    for c in ATANH_SERIES[1:]:
         p = p * z + T(c)
     return p
 
@@ -271,8 +271,8 @@ def _atanh_series_by_type(z: Any) -> Any:
         return atanh_series
 
     def atanh_series_32(z: Any) -> Any:
-        p = np.float32(0)
-        for c in ATANH_SERIES_32:
+        p = np.float32(ATANH_SERIES_32[0])
+        for c in ATANH_SERIES_32[1:]:
             p = p * z + np.float32(c)
         return p
 
