@@ -28,7 +28,7 @@ from .gemm import copy, fill
 from .geometry import Pair
 from .im2col import valid
 from .implicit_gemm_pack import pack_weights
-from .implicit_gemm_plan import Part, phases, plan_of, whole
+from .implicit_gemm_plan import Panel, Part, phases, plan_of, whole
 from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS, VECTOR_BYTES
@@ -52,7 +52,7 @@ def _extent(shifts: Array) -> tuple[int, int]:
 
 def correlate_numpy(
     x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array,
+    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Panel, cuts: Array,
     floor: float,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
@@ -80,7 +80,7 @@ def correlate_numpy(
 @kernel(numpy=correlate_numpy, parallel_above=1 << 13)
 def correlate(
     x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Pair, cuts: Array,
+    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Panel, cuts: Array,
     floor: float,
 ) -> None:  # fmt: skip
     """y[n, m, at + apart (oh, ow)] = max(floor, bias[g, m] + sum over kh, kw, c of
@@ -90,14 +90,15 @@ def correlate(
     rows: the first row of w that is used, and how many there are. bias: (G M). y: (N, M, ..).
     tall, wide: for each oh and ow, the first kh or kw that sees something of x, and the one behind
     the last: what no pixel of a tile sees is left out.
-    panel: (images, rows of pixels) that a task computes.
+    panel: (images side by side, rows of pixels) that a task computes, and of how many such images,
+    one after the other.
     """
     N, C, H, W = x.shape
     M, YH, YW = y.shape[1:]
     OH, OW = size
     SH, SW = stride
     KH, KW = down.size, right.size
-    I, R = panel
+    I, R, times = panel
     G = bias.size // M
     K = KH * KW * C
     first_row, all_rows = rows
@@ -115,15 +116,10 @@ def correlate(
     starts = np.zeros(G * columns + 2 * h, x.dtype)
     for g in range(G):
         copy(starts, g * columns, bias, g * M, M)
-    for task in prange((N + I - 1) // I * bands):
-        n0, h0 = task // bands * I, task % bands * R
-        images, high = min(I, N - n0), min(R, OH - h0)
+    for task in prange((N + I * times - 1) // (I * times) * bands):
+        first_image, h0 = task // bands * I * times, task % bands * R
+        images, high = min(I, N - first_image), min(R, OH - h0)
         seen = np.empty(C * HP * WP * I + 2 * h, x.dtype)
-        if turned:
-            _surround_turned(xf, n0, C, H, W, seen, h0 + top, left, HP, WP)
-        else:
-            skip = SH if KH == 1 else 1
-            _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
         steps = np.empty(K, np.int64)
         for kh in range(KH):
             for kw in range(KW):
@@ -153,28 +149,34 @@ def correlate(
         group = LINE * high // ROWS if turned else BLOCKS  # blocks added up side by side
         many = max(1, DEPTH // (KW * C))  # rows of the filter that are one chain of sums
         acc = np.empty(group * ROWS * 6 * h + 2 * h, x.dtype)
-        g, column = n0 % G, 0
-        for cut in cuts:
-            width = cut * h
-            part = (g * columns + column) * all_rows + first_row * width
-            for first in range(0, blocks, group):
-                some, r0 = min(group, blocks - first), first * ROWS
-                _start(acc, some * ROWS, width, starts, g * columns + column)
-                for kh in range(0, KH, many):
-                    for k in range(0, KW * C, DEPTH):
-                        for b in range(some):
-                            _add_terms(
-                                cut, seen, places, r0 + b * ROWS, steps, kh, many, k, C, KW, spans,
-                                4 * (first + b), w, part, acc, b * ROWS,
-                            )  # fmt: skip
-                n = min(some * ROWS, pixels - r0)
-                if floor > -np.inf:
-                    for i in range(0, n * width, 2 * h):
-                        store(acc, i, at_least(load(acc, i), floor))
-                to = (n0 * M + column) * YH * YW
-                step = 0 if I > 1 else high if turned else 1
-                _put(acc, n, width, yf, to, YH * YW, goals, r0, min(width, M - column), step)
-            column += width
+        for n0 in range(first_image, min(first_image + I * times, N), I):
+            if turned:
+                _surround_turned(xf, n0, C, H, W, seen, h0 + top, left, HP, WP)
+            else:
+                skip = SH if KH == 1 else 1
+                _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
+            g, column = n0 % G, 0
+            for cut in cuts:
+                width = cut * h
+                part = (g * columns + column) * all_rows + first_row * width
+                for first in range(0, blocks, group):
+                    some, r0 = min(group, blocks - first), first * ROWS
+                    _start(acc, some * ROWS, width, starts, g * columns + column)
+                    for kh in range(0, KH, many):
+                        for k in range(0, KW * C, DEPTH):
+                            for b in range(some):
+                                _add_terms(
+                                    cut, seen, places, r0 + b * ROWS, steps, kh, many, k, C, KW,
+                                    spans, 4 * (first + b), w, part, acc, b * ROWS,
+                                )  # fmt: skip
+                    n = min(some * ROWS, pixels - r0)
+                    if floor > -np.inf:
+                        for i in range(0, n * width, 2 * h):
+                            store(acc, i, at_least(load(acc, i), floor))
+                    to = (n0 * M + column) * YH * YW
+                    step = 0 if I > 1 else high if turned else 1
+                    _put(acc, n, width, yf, to, YH * YW, goals, r0, min(width, M - column), step)
+                column += width
 
 
 @inline

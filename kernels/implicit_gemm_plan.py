@@ -20,7 +20,11 @@ from .tiles import looks_inside, tiles_of
 Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down and across
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache ...
 LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
+SHARES = 8  # tasks per thread, where there are images enough
 WORTH_MERGING = 50  # multiplications saved per number of x: more than moving it about costs
+
+
+Panel: TypeAlias = tuple[int, int, int]  # images side by side, rows, and how often that
 
 
 class Part(NamedTuple):
@@ -64,7 +68,7 @@ class Plan(NamedTuple):
     right: Array
     tall: Array  # for each oh the first kh that sees something, and the one behind the last
     wide: Array  # for each ow such kw
-    panel: Pair
+    panel: Panel
 
 
 @functools.lru_cache(maxsize=1024)
@@ -103,8 +107,8 @@ def _spans(shifts: Array, out: int, step: int, n: int) -> Array:
 def panel_of(
     N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, saved: float,
     weights: int, threads: int,
-) -> Pair:  # fmt: skip
-    """(images, rows): small images several at a time, large ones in bands that fit into cache.
+) -> Panel:  # fmt: skip
+    """(images, rows, times): small images side by side, large ones in bands that fit into cache.
 
     ``saved``: how many multiplications per number of x fall on padding left and right. Where they
     are many, several images are worked on at once, so that they can be left out. weights: bytes.
@@ -130,7 +134,10 @@ def panel_of(
         least = -(-64 // (OW * I))  # ... if there are pixels enough
         rows = min(rows, max(-(-OH // bands), least))
     rows = min(rows, OH)
-    return I, -(-OH // -(-OH // rows))
+    rows = -(-OH // -(-OH // rows))
+    # Tables of places take as long as some hundred pixels: several images use the same.
+    times = max(1, N // (SHARES * threads)) if I == 1 and rows == OH else 1
+    return I, rows, times
 
 
 def workspace_bytes(
@@ -146,6 +153,6 @@ def workspace_bytes(
     bands = []
     for saved in (0, WORTH_MERGING):
         shape = N, C, size, stride, span, itemsize, merge, saved, weights // groups, threads
-        I, R = panel_of(*shape)
+        I, R, _ = panel_of(*shape)
         bands.append(C * ((R - 1) * stride[0] + span[0] + 1) * wide * I * itemsize)
     return weights + max(bands) * threads
