@@ -21,8 +21,7 @@ Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down 
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache ...
 LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
 SHARES = 8  # tasks per thread, where there are images enough
-WORTH_MERGING = 50  # multiplications saved per number of x: more than moving it about costs
-
+SMALL = 64  # pixels of an image, below which several are worked on side by side
 
 Panel: TypeAlias = tuple[int, int, int]  # images side by side, rows, and how often that
 
@@ -85,12 +84,9 @@ def plan_of(
     if not th.size or not tw.size:
         return None
     tall, wide = (_spans(*axis) for axis in zip((down, right), size, stride, x_shape[2:]))
-    # Padding above and below is left out in any case.
-    outside = size[0] * th.size * (size[1] * tw.size - int(seen[1].sum()))
-    saved = outside * M / math.prod(x_shape[2:]) if th.size > 1 else 0
     span = int(down.max() - down.min()), int(right.max() - right.min())
     weights = th.size * tw.size * C * tiles_of(M, itemsize)[1] * itemsize
-    panel = panel_of(N, C, size, stride, span, itemsize, merge, saved, weights, threads)
+    panel = panel_of(N, C, size, stride, span, itemsize, merge, weights, threads)
     return Plan((th[:, None] * KW + tw).reshape(-1), down, right, tall, wide, panel)
 
 
@@ -105,22 +101,15 @@ def _spans(shifts: Array, out: int, step: int, n: int) -> Array:
 
 
 def panel_of(
-    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, saved: float,
-    weights: int, threads: int,
+    N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, weights: int,
+    threads: int,
 ) -> Panel:  # fmt: skip
     """(images, rows, times): small images side by side, large ones in bands that fit into cache.
-
-    ``saved``: how many multiplications per number of x fall on padding left and right. Where they
-    are many, several images are worked on at once, so that they can be left out. weights: bytes.
-    """
+    weights: bytes of them."""
     OH, OW = size
-    I, some = 1, -(-N // -(-N // ROWS))
-    if some % ROWS == 0:
-        merge = merge and (OH * OW < 64 or saved >= WORTH_MERGING)
-    else:  # only that tiles be full
-        merge = merge and OH * OW < 64 and OH * OW % ROWS > 0
-    if merge:
-        I = some
+    some = -(-N // -(-N // ROWS))
+    # Where they do not fill the rows of a tile, it is only that tiles be full.
+    I = some if merge and OH * OW < SMALL and (some % ROWS == 0 or OH * OW % ROWS > 0) else 1
     row_bytes = C * ((OW - 1) * stride[1] + span[1] + 1) * I * itemsize
 
     def rows_in(band: int) -> int:
@@ -150,9 +139,6 @@ def workspace_bytes(
     threads, merge = backend.get_num_threads(), groups == 1
     columns = tiles_of(M, itemsize)[1]
     weights = groups * math.prod(kernel) * C * columns * itemsize
-    bands = []
-    for saved in (0, WORTH_MERGING):
-        shape = N, C, size, stride, span, itemsize, merge, saved, weights // groups, threads
-        I, R, _ = panel_of(*shape)
-        bands.append(C * ((R - 1) * stride[0] + span[0] + 1) * wide * I * itemsize)
-    return weights + max(bands) * threads
+    shape = N, C, size, stride, span, itemsize, merge, weights // groups, threads
+    I, R, _ = panel_of(*shape)
+    return weights + C * ((R - 1) * stride[0] + span[0] + 1) * wide * I * itemsize * threads
