@@ -93,5 +93,5 @@ def environment() -> list[tuple[str, str]]:
     names = ("MINITORCH_CNN_CPU", "MINITORCH_CNN_CONV2D", "MINITORCH_CNN_AUTOTUNE",
              "MINITORCH_CNN_CACHE_DIR", "NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS",
              "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT", "OMP_NUM_THREADS",
-             "OMP_WAIT_POLICY")  # fmt: skip
+             "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # fmt: skip
     return [(name, os.environ[name]) for name in names if name in os.environ]
