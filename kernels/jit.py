@@ -60,20 +60,22 @@ class Kernel:
     calling it picks by where the arrays are, backend and size."""
 
     def __init__(
-        self, fn: Callable[..., None], numpy: Callable[..., None], parallel_above: int
-    ) -> None:
+        self, fn: Callable[..., None], numpy: Callable[..., None], parallel_above: int,
+        **options: Any,
+    ) -> None:  # fmt: skip
         self.fn = fn
         self.numpy = numpy
         self.parallel_above = parallel_above
+        self.options = options
         functools.update_wrapper(self, fn)
 
     @functools.cached_property
     def compiled(self) -> Any:
-        return _compile(self.fn, parallel=True)
+        return _compile(self.fn, parallel=True, **self.options)
 
     @functools.cached_property
     def serial(self) -> Any:
-        return _compile(self.fn)
+        return _compile(self.fn, **self.options)
 
     # The same loops for large results, written past the caches (``simd.stream``).
     streamed: Kernel | None = None
@@ -127,14 +129,15 @@ class Kernel:
 
 
 def kernel(
-    numpy: Callable[..., None], parallel_above: int = PARALLEL_ABOVE, streams: Kernel | None = None
-) -> Callable[[Callable[..., None]], Kernel]:
+    numpy: Callable[..., None], parallel_above: int = PARALLEL_ABOVE,
+    streams: Kernel | None = None, **options: Any,
+) -> Callable[[Callable[..., None]], Kernel]:  # fmt: skip
     """``@kernel(numpy=twin)``: see :class:`Kernel`. A loop with much work per element of its arrays
     is worth several threads above a smaller ``parallel_above`` elements. ``streams``: the kernel
-    whose streamed version this is."""
+    whose streamed version this is. Other options are Numba's."""
 
     def made(fn: Callable[..., None]) -> Kernel:
-        new = Kernel(fn, numpy, parallel_above)
+        new = Kernel(fn, numpy, parallel_above, **options)
         if streams is not None:
             streams.streamed = new
         return new

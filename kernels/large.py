@@ -15,7 +15,6 @@ import numpy as np
 
 from .backend import LARGE, Array, contiguous, empty
 from .half import is_floating
-from .jit import Kernel
 
 
 def add(a: Any, b: Any) -> Array:
@@ -145,7 +144,7 @@ def _both(name: str, plain: Callable[..., Any], a: Any, b: Any) -> Array:
     from . import arithmetic
 
     y = empty(a.shape, a)
-    found: Kernel = getattr(arithmetic, name)
+    found = getattr(arithmetic, name)
     found.for_result(y)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
     return y
 

@@ -16,6 +16,8 @@ from .half import is_half
 from .jit import kernel, prange
 
 Taps: TypeAlias = tuple[Any, Any, Any]  # low, high, part
+# Not to be rearranged: (1 - t) a + t b is b at t = 1; a + t (b - a) may be infinity less itself.
+AS_WRITTEN = {"contract", "nsz"}
 
 
 def _mix(x: Array, low: Array, high: Array, part: Array, axis: int) -> Array:
@@ -32,7 +34,7 @@ def _bilinear_numpy(
     y[...] = _mix(_mix(x, top, bottom, down, 1), left, right, across, 2)
 
 
-@kernel(numpy=_bilinear_numpy)
+@kernel(numpy=_bilinear_numpy, fastmath=AS_WRITTEN)
 def _bilinear(
     x: Array, y: Array, top: Array, bottom: Array, down: Array, left: Array, right: Array,
     across: Array,

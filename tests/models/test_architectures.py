@@ -101,9 +101,12 @@ def test_gradients_in_float32(key: str) -> None:
     """The whole gradient, with weights that keep every ReLU open (see ``common.values``).
 
     The Inceptions pool everywhere, and where a window holds a near tie, rounding decides which of
-    two inputs gets the gradient: PyTorch's own float32 is off by up to 0.2 % there.
+    two inputs gets the gradient: PyTorch's own float32 is off by up to 0.2 % there. AlexNet has no
+    batch norm that would keep its ReLUs open: of the third convolution's outputs, up to 9, one is
+    -1.5e-6, and float32 may round it to either side of 0 (3.5e-4 of the gradient).
     """
-    tolerance = 1e-4 if recorded(key)["float32_error"] < 1e-5 else 1e-2
+    exact = recorded(key)["float32_error"] < 1e-5 and key != "alexnet"
+    tolerance = 1e-4 if exact else 1e-2
     model = filled(key, weights_of(key, gentle=True), torch.float32)
     gradients, _ = train(key, model, torch.float32)
     assert common.error(gradients, recorded(key)["gentle"]["gradients"]) < tolerance
