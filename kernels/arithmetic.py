@@ -11,9 +11,7 @@ import numpy as np
 
 from .backend import LARGE, Array
 from .jit import kernel, prange, short_vectors
-from .simd import at_least, load, stream, vector, vectors
-
-BLOCK = 1 << 14  # elements of a task
+from .simd import BLOCK, at_least, block, load, stream, vector, vectors
 
 
 def _add_numpy(a: Array, b: Array, y: Array) -> None:
@@ -31,10 +29,8 @@ def add(a: Array, b: Array, y: Array) -> None:
 @kernel(numpy=_add_numpy, parallel_above=LARGE, streams=add)
 def add_streamed(a: Array, b: Array, y: Array) -> None:
     """``add`` for a large result: y lies apart."""
-    blocks = y.size // BLOCK
-    for block in prange(blocks):
-        first = block * BLOCK
-        end = y.size if block + 1 == blocks else first + BLOCK
+    for task in prange(y.size // BLOCK):
+        first, end = block(0, y.size, task)
         for k in range(vectors(y, first, end)):
             i = vector(y, first, end, k)
             stream(y, i, load(a, i) + load(b, i))
@@ -59,10 +55,8 @@ def add_relu(a: Array, b: Array, y: Array) -> None:
 def add_relu_streamed(a: Array, b: Array, y: Array) -> None:
     """``add_relu`` for a large result: y lies apart."""
     zero = y.dtype.type(0)
-    blocks = y.size // BLOCK
-    for block in prange(blocks):
-        first = block * BLOCK
-        end = y.size if block + 1 == blocks else first + BLOCK
+    for task in prange(y.size // BLOCK):
+        first, end = block(0, y.size, task)
         for k in range(vectors(y, first, end)):
             i = vector(y, first, end, k)
             stream(y, i, at_least(load(a, i) + load(b, i), zero))
@@ -83,10 +77,8 @@ def mul(a: Array, b: Array, y: Array) -> None:
 @kernel(numpy=_mul_numpy, parallel_above=LARGE, streams=mul)
 def mul_streamed(a: Array, b: Array, y: Array) -> None:
     """``mul`` for a large result: y lies apart."""
-    blocks = y.size // BLOCK
-    for block in prange(blocks):
-        first = block * BLOCK
-        end = y.size if block + 1 == blocks else first + BLOCK
+    for task in prange(y.size // BLOCK):
+        first, end = block(0, y.size, task)
         for k in range(vectors(y, first, end)):
             i = vector(y, first, end, k)
             stream(y, i, load(a, i) * load(b, i))

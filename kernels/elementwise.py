@@ -29,12 +29,11 @@ from .scalar import normal_pdf as _normal_pdf
 from .scalar import sigmoid as _sigmoid
 from .scalar import tanh as _tanh
 from .scalar import tanh_of_softplus as _tanh_of_softplus
-from .simd import at_least, load, stream, vector, vectors, where_above_zero
+from .simd import BLOCK, at_least, block, load, stream, vector, vectors, where_above_zero
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 GELU_CUBIC = 0.044715
-BLOCK = 1 << 14  # elements of a task, where results are streamed
 
 
 def apply(
@@ -76,10 +75,8 @@ def relu(x: Array, y: Array) -> None:
 def relu_streamed(x: Array, y: Array) -> None:
     """``relu`` for a large result: y lies apart."""
     zero = y.dtype.type(0)
-    blocks = y.size // BLOCK
-    for block in prange(blocks):
-        first = block * BLOCK
-        end = y.size if block + 1 == blocks else first + BLOCK
+    for task in prange(y.size // BLOCK):
+        first, end = block(0, y.size, task)
         for k in range(vectors(y, first, end)):
             i = vector(y, first, end, k)
             stream(y, i, at_least(load(x, i), zero))
@@ -102,10 +99,8 @@ def relu_grad(y: Array, gy: Array, gx: Array) -> None:
 @kernel(numpy=_relu_grad_numpy, streams=relu_grad)
 def relu_grad_streamed(y: Array, gy: Array, gx: Array) -> None:
     """``relu_grad`` for a large result: gx lies apart."""
-    blocks = gx.size // BLOCK
-    for block in prange(blocks):
-        first = block * BLOCK
-        end = gx.size if block + 1 == blocks else first + BLOCK
+    for task in prange(gx.size // BLOCK):
+        first, end = block(0, gx.size, task)
         for k in range(vectors(gx, first, end)):
             i = vector(gx, first, end, k)
             stream(gx, i, where_above_zero(load(y, i), load(gy, i)))

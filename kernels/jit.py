@@ -67,6 +67,8 @@ class Kernel:
         self.numpy = numpy
         self.parallel_above = parallel_above
         self.options = options
+        # The same loops for large results, written past the caches (``simd.stream``).
+        self.streamed: Kernel | None = None
         functools.update_wrapper(self, fn)
 
     @functools.cached_property
@@ -76,9 +78,6 @@ class Kernel:
     @functools.cached_property
     def serial(self) -> Any:
         return _compile(self.fn, **self.options)
-
-    # The same loops for large results, written past the caches (``simd.stream``).
-    streamed: Kernel | None = None
 
     def for_result(self, y: Any, *inputs: Any) -> Kernel:
         """Its streamed version if there is one, y is too large for the caches, and no input lies

@@ -12,9 +12,7 @@ import numpy as np
 
 from .backend import LARGE, Array
 from .jit import kernel, prange, short_vectors, uint
-from .simd import load, stream, vector, vectors
-
-BLOCK = 1 << 14  # elements of a task
+from .simd import BLOCK, block, load, stream, vector, vectors
 
 
 def _concat_numpy(x: Array, y: Array, start: int) -> None:
@@ -45,10 +43,9 @@ def concat_streamed(x: Array, y: Array, start: int) -> None:
     xf, yf = x.reshape(x.size), y.reshape(y.size)
     blocks = L // BLOCK
     for task in prange(N * blocks):
-        n, block = task // blocks, task % blocks
+        n = task // blocks
         ahead = n * (L - y.shape[1]) - start
-        first = n * y.shape[1] + start + block * BLOCK
-        end = n * y.shape[1] + start + L if block + 1 == blocks else first + BLOCK
+        first, end = block(n * y.shape[1] + start, L, task % blocks)
         for k in range(vectors(yf, first, end)):
             i = vector(yf, first, end, k)
             stream(yf, i, load(xf, i + ahead))
@@ -79,10 +76,9 @@ def take_rows_streamed(x: Array, pitch: int, y: Array) -> None:
     yf = y.reshape(y.size)
     blocks = L // BLOCK
     for task in prange(N * blocks):
-        n, block = task // blocks, task % blocks
+        n = task // blocks
         ahead = n * (pitch - L)
-        first = n * L + block * BLOCK
-        end = (n + 1) * L if block + 1 == blocks else first + BLOCK
+        first, end = block(n * L, L, task % blocks)
         for k in range(vectors(yf, first, end)):
             i = vector(yf, first, end, k)
             stream(yf, i, load(x, i + ahead))

@@ -79,7 +79,8 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
         if not is_floating(x.dtype):
             _assign_parts(y, xs, dim)
             return y
-    from .join import BLOCK, concat
+    from .join import concat
+    from .simd import BLOCK
 
     N = math.prod(shape[:dim])
     start = 0
@@ -100,7 +101,8 @@ def copy(x: Array) -> Array | None:
     if found is None:
         return None
     N, L, pitch = found
-    from .join import BLOCK, take_rows
+    from .join import take_rows
+    from .simd import BLOCK
 
     y = empty(x.shape, x)
     flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + L,), (x.itemsize,))

@@ -29,6 +29,7 @@ COMPILED = numba is not None and not numba.config.DISABLE_JIT
 TALL = 12 if VECTOR_BYTES == 64 else 6
 LOW = TALL * 2 // 3
 WIDE = 2  # vectors
+BLOCK = 1 << 14  # numbers that a task streams
 
 
 def _load(a: Array, i: int) -> Array:
@@ -146,6 +147,14 @@ def turn(
         for i in range(lanes):
             for j in range(columns):
                 to[t + j * t_row + i] = source[s + min(i, rows - 1) * s_row + j]
+
+
+@inline
+def block(first: int, count: int, b: int) -> Any:
+    """Where block b of ``count // BLOCK`` begins and ends, of ``count`` numbers from ``first`` on.
+    The last one has what is left, too."""
+    start = first + b * BLOCK
+    return start, first + count if b + 1 == count // BLOCK else start + BLOCK
 
 
 @inline

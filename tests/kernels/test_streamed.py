@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minitorch_cnn.kernels import backend, elementwise, jit, join, large, memory, norm
+from minitorch_cnn.kernels import backend, elementwise, jit, large, memory, norm, simd
 from minitorch_cnn.kernels.jit import Kernel
 
 DTYPES = [np.float32, np.float64]
@@ -103,7 +103,7 @@ def test_norm(shape: tuple[int, ...], dtype: Any, called: list[str]) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_concatenation(dtype: Any, called: list[str]) -> None:
-    xs = [numbers((3, n), dtype, n) for n in (join.BLOCK - 1, 70_001, 66_000)]
+    xs = [numbers((3, n), dtype, n) for n in (simd.BLOCK - 1, 70_001, 66_000)]
     y = large.concatenate(xs, 1)
     np.testing.assert_array_equal(y, np.concatenate(xs, 1))
     assert called == ["concat", "concat_streamed", "concat_streamed"]
