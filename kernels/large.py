@@ -95,7 +95,8 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
 
 def copy(x: Array) -> Array | None:
     """A C-contiguous copy of a large x on the CPU, if x is rows of memory with equal gaps."""
-    if x.dtype.kind != "f" or x.dtype.itemsize < 4 or not x.flags.aligned:
+    kind = x.dtype
+    if kind.kind != "f" or kind.itemsize < 4 or not kind.isnative or not x.flags.aligned:
         return None
     found = _rows(x)
     if found is None:

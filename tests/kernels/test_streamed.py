@@ -120,6 +120,8 @@ def test_copies(dtype: Any, called: list[str]) -> None:
         assert copied.flags.c_contiguous
         assert not np.shares_memory(copied, view)
         np.testing.assert_array_equal(copied, view)
+    foreign = x.astype(x.dtype.newbyteorder())
+    np.testing.assert_array_equal(backend.copy(foreign), x)
     assert {"take_rows_streamed"} == set(called)
     assert len(called) == 5  # plain memory, or the same gap between long rows
 
