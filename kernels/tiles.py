@@ -65,15 +65,15 @@ def add_tile(
     are above 0."""
     if depth > 0 and runs > 0:
         if halves == 6:
-            tile6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap)
+            tile6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
         elif halves == 4:
-            tile4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap)
+            tile4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
         elif halves == 3:
-            tile3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap)
+            tile3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
         elif halves == 2:
-            tile2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap)
+            tile2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
         else:
-            tile1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap)
+            tile1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
 
 
 def views_of(flat: Array, G: int, rows: int, cuts: Array) -> Iterator[tuple[int, Array]]:

@@ -27,22 +27,27 @@ def test_the_loops(
 
     @numba.njit
     def call(a: Any, places: Any, steps: Any, b: Any, at: Any, to: Any) -> None:
-        a0, r, k0, depth, q, b_row, t, to_row, n, runs, gap = at
-        intrinsic(a, a0, places, r, steps, k0, depth, b, q, b_row, to, t, to_row, n, runs, gap)
+        a0, r, k0, depth, q, b_row, t, to_row, n, runs, gap, ahead = at
+        intrinsic(
+            a, a0, places, r, steps, k0, depth, b, q, b_row, to, t, to_row, n, runs, gap, ahead
+        )
 
     rng = np.random.default_rng(0)
     full = halves * width // 2 // np.dtype(dtype).itemsize
     n = full - 1 if masked else full
-    for depth, runs, gap in ((1, 1, 0), (7, 1, 5), (20, 1, 0), (1, 4, 2), (5, 3, 1), (4, 2, 0)):
+    for depth, runs, gap, ahead in (
+        (1, 1, 0, 0), (7, 1, 5, -9), (20, 1, 0, 64), (1, 4, 2, 0), (5, 3, 1, 0), (4, 2, 0, 0),
+        (8, 1, 0, 0), (9, 2, 7, 1 << 50),  # far beyond all memory: nothing is read there
+    ):  # fmt: skip
         terms = runs * (depth + gap)
         # Small whole numbers: sums are exact in any order. Odd offsets: nothing is aligned.
-        a, b = (rng.integers(-9, 9, s).astype(dtype) for s in (400, 3 + (terms - 1) * 61 + n))
+        a, b = (rng.integers(-9, 9, s).astype(dtype) for s in (500, 3 + (terms - 1) * 61 + n))
         to = rng.integers(-9, 9, 5 + rows * 67).astype(dtype)
         places, steps = rng.integers(0, 150, rows + 2), rng.integers(0, 200, terms + 4)
-        at = (7, 2, 4, depth, 3, 61, 5, 67, n, runs, gap)
+        at = (7, 2, 4, depth, 3, 61, 5, 67, n, runs, gap, ahead)
         expected = to.copy()
         microkernel.outer_products(
-            a, 7, places, 2, steps, 4, depth, b, 3, 61, expected, 5, 67, n, runs, gap
+            a, 7, places, 2, steps, 4, depth, b, 3, 61, expected, 5, 67, n, runs, gap, ahead
         )
         call(a, places, steps, b, at, to)
         if masked:  # what is beyond n is rounded up to whole vectors
