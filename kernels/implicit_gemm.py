@@ -7,7 +7,8 @@ row's place is that of its window in x, and the table ``steps`` leads from tap t
 
     forward      y[pixel, f]  = sum over k = (kh, kw, c) of x[pixel + step(k)] * w[k, f]
     grad_input   the same, gy for x: for a stride of S as S x S convolutions of stride 1, one for
-                 each phase of the pixels of gx, with those taps that reach it
+                 each phase of the pixels of gx, with those taps that reach it; S of them at a time,
+                 so that a task has whole rows of gx to write
     grad_weight  gw[tap, f]   = sum over pixels of x[tap + step(pixel)] * gy[pixel, f]
 
 What has to be packed is only the operand that is read as vectors: the weights, and for grad_weight
@@ -28,6 +29,7 @@ from .gemm import copy, fill
 from .geometry import Pair
 from .im2col import valid
 from .implicit_gemm_pack import pack_weights
+from .implicit_gemm_places import aim, extent, lead, look
 from .implicit_gemm_plan import Panel, Part, phases, plan_of, whole
 from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange, uint
@@ -41,55 +43,49 @@ BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is
 LINE = 16  # columns that do, where blocks go down them
 
 
-@inline
-def _extent(shifts: Array) -> tuple[int, int]:
-    """The least and the largest of them."""
-    low, high = shifts[0], shifts[0]
-    for i in range(1, shifts.size):
-        low, high = min(low, shifts[i]), max(high, shifts[i])
-    return low, high
-
-
 def correlate_numpy(
     x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Panel, cuts: Array,
-    floor: float,
+    right: Array, counts: Array, tall: Array, wide: Array, at: int, apart: int, panel: Panel,
+    cuts: Array, floor: float,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
     N, C, H, W = x.shape
     M = y.shape[1]
     G = bias.size // M
     (OH, OW), (SH, SW) = size, stride
-    K, (first_row, all_rows) = down.size * right.size * C, rows
-    taps = matrices_of(w, G, all_rows, cuts)[:, first_row : first_row + K, :M]
-    taps = taps.reshape(G, down.size, right.size, C, M)
-    total = np.zeros((N // G, G, M, OH, OW), x.dtype)
-    for i, d in enumerate(down):
-        for j, r in enumerate(right):
-            h, v = np.arange(OH) * SH + d, np.arange(OW) * SW + r
-            seen = x[:, :, h.clip(0, H - 1)][..., v.clip(0, W - 1)]
-            inside = ((h >= 0) & (h < H))[:, None] & ((v >= 0) & (v < W))
-            seen = np.where(inside, seen, 0).reshape(N // G, G, C, OH, OW)
-            total += np.einsum("ngchw,gcm->ngmhw", seen, taps[:, i, j])
-    total = (total + bias.reshape(G, M, 1, 1)).reshape(N, M, OH, OW)
-    vertical = slice(at[0], at[0] + (OH - 1) * apart[0] + 1, apart[0])
-    across = slice(at[1], at[1] + (OW - 1) * apart[1] + 1, apart[1])
-    y[:, :, vertical, across] = np.where(total < floor, floor, total)
+    S, (first_row, all_rows) = len(counts), rows
+    matrices = matrices_of(w, G, all_rows, cuts)[..., :M]
+    for phase, shifts in enumerate(np.split(right, counts.cumsum()[:-1])):
+        K = down.size * shifts.size * C
+        taps = matrices[:, first_row : first_row + K].reshape(G, down.size, shifts.size, C, M)
+        first_row += K
+        total = np.zeros((N // G, G, M, OH, OW), x.dtype)
+        for i, d in enumerate(down):
+            for j, r in enumerate(shifts):
+                h, v = np.arange(OH) * SH + d, np.arange(OW) * SW + r
+                seen = x[:, :, h.clip(0, H - 1)][..., v.clip(0, W - 1)]
+                inside = ((h >= 0) & (h < H))[:, None] & ((v >= 0) & (v < W))
+                seen = np.where(inside, seen, 0).reshape(N // G, G, C, OH, OW)
+                total += np.einsum("ngchw,gcm->ngmhw", seen, taps[:, i, j])
+        total = (total + bias.reshape(G, M, 1, 1)).reshape(N, M, OH, OW)
+        some = y[:, :, at : at + (OH - 1) * apart + 1 : apart, phase::S]
+        some[...] = np.where(total < floor, floor, total)[..., : some.shape[3]]
 
 
 @kernel(numpy=correlate_numpy, parallel_above=1 << 13)
 def correlate(
     x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, tall: Array, wide: Array, at: Pair, apart: Pair, panel: Panel, cuts: Array,
-    floor: float,
+    right: Array, counts: Array, tall: Array, wide: Array, at: int, apart: int, panel: Panel,
+    cuts: Array, floor: float,
 ) -> None:  # fmt: skip
-    """y[n, m, at + apart (oh, ow)] = max(floor, bias[g, m] + sum over kh, kw, c of
-    w[g][kh, kw, c][m] * x[n, c, oh SH + down[kh], ow SW + right[kw]]), for (oh, ow) < size.
+    """y[n, m, at + oh apart, ow S + s] = max(floor, bias[g, m] + sum over kh, kw, c of
+    w[g][s][kh, kw, c][m] * x[n, c, oh SH + down[kh], ow SW + right[s][kw]]), for (oh, ow) < size
+    and S phases s.
 
     x: (N, C, H, W), 0 outside; image n is of group g = n modulo G. w: as ``pack_weights`` made it.
     rows: the first row of w that is used, and how many there are. bias: (G M). y: (N, M, ..).
-    tall, wide: for each oh and ow, the first kh or kw that sees something of x, and the one behind
-    the last: what no pixel of a tile sees is left out.
+    counts: the length of each right[s]. tall, wide: for each oh and (s, ow), the first kh or kw
+    that sees something of x, and the one behind the last: what no pixel of a tile sees is left out.
     panel: (images side by side, rows of pixels) that a task computes, and of how many such images,
     one after the other.
     """
@@ -97,12 +93,11 @@ def correlate(
     M, YH, YW = y.shape[1:]
     OH, OW = size
     SH, SW = stride
-    KH, KW = down.size, right.size
+    KH, S = down.size, counts.size
     I, R, times = panel
     G = bias.size // M
-    K = KH * KW * C
     first_row, all_rows = rows
-    (top, bottom), (left, last) = _extent(down), _extent(right)
+    (top, bottom), (left, last) = extent(down), extent(right)
     HP = (R - 1) * SH + bottom - top + 1
     WP = (OW - 1) * SW + last - left + 1
     h = HALF // x.itemsize
@@ -110,7 +105,7 @@ def correlate(
     bands = (OH + R - 1) // R
     # Neighbours in a tile should see the same taps: of 1 x KW filters, pixels of one column do, and
     # so lie side by side.
-    turned = KH == SH == 1 < KW and I == 1 and R <= 4 * LINE
+    turned = S == KH == SH == 1 < right.size and I == 1 and R <= 4 * LINE
     to_lower, to_right = (1, HP) if turned else (WP, 1)
     xf, yf = x.reshape(x.size), y.reshape(y.size)
     starts = np.zeros(G * columns + 2 * h, x.dtype)
@@ -120,35 +115,33 @@ def correlate(
         first_image, h0 = task // bands * I * times, task % bands * R
         images, high = min(I, N - first_image), min(R, OH - h0)
         seen = np.empty(C * HP * WP * I + 2 * h, x.dtype)
-        steps = np.empty(K, np.int64)
-        for kh in range(KH):
-            for kw in range(KW):
-                tap = (down[kh] - top) * to_lower + (right[kw] - left) * to_right
-                for c in range(C):
-                    steps[(kh * KW + kw) * C + c] = (c * HP * WP + tap) * I
+        steps = np.empty(KH * right.size * C, np.int64)
+        lead(steps, C, HP * WP, I, down, right, counts, top, left, to_lower, to_right)
         pixels = high * OW * I
         blocks = (pixels + ROWS - 1) // ROWS
         places = np.empty(blocks * ROWS, np.int64)
-        goals = np.empty(blocks * ROWS, np.int64)
+        goals = np.full(blocks * ROWS * S, -1)
         inner, outer = (high, OW) if turned else (OW, high)
+        corner, lower = (at + h0 * apart) * YW, apart * YW
         j = 0
         for o in range(outer):
             for q in range(inner):
                 oh, ow = (q, o) if turned else (o, q)
-                goal = (at[0] + (h0 + oh) * apart[0]) * YW + at[1] + ow * apart[1]
                 for i in range(I):
                     places[j] = (oh * SH * to_lower + ow * SW * to_right) * I + i
-                    goals[j] = goal + i * M * YH * YW if i < images else -1
+                    if i < images:
+                        aim(goals, j * S, corner + oh * lower + i * M * YH * YW, ow * S, S, YW)
                     j += 1
-        for j in range(pixels, blocks * ROWS):
-            places[j], goals[j] = places[pixels - 1], -1
-        spans = np.empty(4 * blocks, np.int64)
-        for b in range(blocks):
-            q0, q1 = b * ROWS // I, (min(b * ROWS + ROWS, pixels) - 1) // I
-            _look(spans, 4 * b, q0, q1, inner, turned, h0, tall, wide, KH, KW)
+        for j in range(pixels, blocks * ROWS):  # the last is computed again
+            places[j] = places[pixels - 1]
+        spans = np.empty(4 * S * blocks, np.int64)
+        for s in range(S):
+            for b in range(blocks):
+                q0, q1 = b * ROWS // I, (min(b * ROWS + ROWS, pixels) - 1) // I
+                to = 4 * (s * blocks + b)
+                look(spans, to, q0, q1, inner, turned, h0, tall, wide, 2 * s * OW, KH, counts[s])
         group = LINE * high // ROWS if turned else BLOCKS  # blocks added up side by side
-        many = max(1, DEPTH // (KW * C))  # rows of the filter that are one chain of sums
-        acc = np.empty(group * ROWS * 6 * h + 2 * h, x.dtype)
+        acc = np.empty(group * ROWS * S * 6 * h + 2 * h, x.dtype)
         for n0 in range(first_image, min(first_image + I * times, N), I):
             if turned:
                 _surround_turned(xf, n0, C, H, W, seen, h0 + top, left, HP, WP)
@@ -161,21 +154,29 @@ def correlate(
                 part = (g * columns + column) * all_rows + first_row * width
                 for first in range(0, blocks, group):
                     some, r0 = min(group, blocks - first), first * ROWS
-                    _start(acc, some * ROWS, width, starts, g * columns + column)
-                    for kh in range(0, KH, many):
-                        for k in range(0, KW * C, DEPTH):
-                            for b in range(some):
-                                _add_terms(
-                                    cut, seen, places, r0 + b * ROWS, steps, kh, many, k, C, KW,
-                                    spans, 4 * (first + b), w, part, acc, b * ROWS,
-                                )  # fmt: skip
-                    n = min(some * ROWS, pixels - r0)
+                    _start(acc, some * ROWS * S, width, starts, g * columns + column)
+                    before = 0
+                    for s in range(S):
+                        KW = counts[s]
+                        many = max(1, DEPTH // max(1, KW * C))  # rows of the filter in one chain
+                        for kh in range(0, KH, many):
+                            for k in range(0, KW * C, DEPTH):
+                                for b in range(first, first + some):
+                                    _add_terms(
+                                        cut, seen, places, b * ROWS, steps, before, kh, many, k, C,
+                                        KW, spans, 4 * (s * blocks + b), w, part, acc,
+                                        (b - first) * ROWS * S + s, S,
+                                    )  # fmt: skip
+                        before += KH * KW * C
+                    n = min(some * ROWS, pixels - r0) * S
                     if floor > -np.inf:
                         for i in range(0, n * width, 2 * h):
                             store(acc, i, at_least(load(acc, i), floor))
                     to = (n0 * M + column) * YH * YW
                     step = 0 if I > 1 else high if turned else 1
-                    _put(acc, n, width, yf, to, YH * YW, goals, r0, min(width, M - column), step)
+                    _put(
+                        acc, n, width, yf, to, YH * YW, goals, r0 * S, min(width, M - column), step
+                    )
                 column += width
 
 
@@ -190,45 +191,21 @@ def _start(acc: Array, n: int, width: int, starts: Array, s: int) -> None:
 
 
 @inline
-def _look(
-    spans: Array, s: int, first: int, last: int, inner: int, turned: bool, h0: int, tall: Array,
-    wide: Array, KH: int, KW: int,
-) -> None:  # fmt: skip
-    """spans[s : s + 4] = the taps down, and those across, that pixels first to last see; ``inner``
-    of these are in a row, or in a column if turned."""
-    vertical, across = (0, KH), (0, KW)
-    i, j = first // inner, last // inner
-    if turned:
-        across = _both(wide, i, j)
-    else:
-        vertical = _both(tall, h0 + i, h0 + j)
-        if i == j:
-            across = _both(wide, first % inner, last % inner)
-    spans[s], spans[s + 1] = vertical
-    spans[s + 2], spans[s + 3] = across
-
-
-@inline
-def _both(seen: Array, i: int, j: int) -> tuple[int, int]:
-    """Taps from the first to behind the last that sees something from pixel i, j or between."""
-    return min(seen[2 * i], seen[2 * j]), max(seen[2 * i + 1], seen[2 * j + 1])
-
-
-@inline
 def _add_terms(
-    cut: int, seen: Array, places: Array, r: int, steps: Array, kh: int, many: int, k: int, C: int,
-    KW: int, spans: Array, s: int, w: Array, part: int, acc: Array, i: int,
+    cut: int, seen: Array, places: Array, r: int, steps: Array, before: int, kh: int, many: int,
+    k: int, C: int, KW: int, spans: Array, s: int, w: Array, part: int, acc: Array, i: int,
+    apart: int,
 ) -> None:  # fmt: skip
-    """acc[i + row, m] += a part of the sums of ROWS pixels: ``many`` rows of the filter from kh on,
-    of each the terms k to k + DEPTH; what is not of the taps spans[s : s + 2] down and
-    spans[s + 2 : s + 4] across is 0, and left out."""
+    """acc[i + row apart, m] += a part of the sums of ROWS pixels: ``many`` rows of the filter from
+    kh on, of each the terms k to k + DEPTH; what is not of the taps spans[s : s + 2] down and
+    spans[s + 2 : s + 4] across is 0, and left out. ``before`` these terms are those of others."""
     width = cut * (HALF // w.itemsize)
     first, last = max(kh, spans[s]), min(kh + many, spans[s + 1])
     low, high = max(k, spans[s + 2] * C), min(k + DEPTH, spans[s + 3] * C)
-    at = first * KW * C + low
+    at = before + first * KW * C + low
     add_tile(
         cut, seen, 0, places, r, steps, at, high - low, w, part + at * width, width,
-        acc, i * width, width, last - first, KW * C - (high - low),
+        acc, i * width, apart * width, last - first, KW * C - (high - low),
     )  # fmt: skip
 
 
@@ -240,20 +217,26 @@ def _put(
     """y[to + m plane + goals[r + i]] = acc[i, m] for i < n, m < M; neighbours in a row of y are
     ``step`` apart in acc, or not neighbours in y if that is 0."""
     lanes = VECTOR_BYTES // y.itemsize
-    whole, count = 0, n // max(step, 1)
-    if step > 0 and count > 0 and goals[r + (count - 1) * step] - goals[r] == count - 1:
-        whole = count // lanes * lanes * step  # squares of neighbours are turned
-        for i in range(0, whole, lanes * step):
-            for row in range(i, i + step):
-                for m in range(0, M, lanes):
-                    t = to + m * plane + goals[r + row]
-                    s = row * width + m
-                    transpose(acc, s, step * width, lanes, y, t, plane, min(lanes, M - m))
-    for m in range(uint(M)):
-        for i in range(uint(whole), uint(n)):
-            goal = goals[uint(r) + i]
-            if goal >= 0:
-                y[uint(to + goal) + m * uint(plane)] = acc[i * uint(width) + m]
+    i = 0
+    while i < n:
+        run = 1  # so many are neighbours in y
+        while step > 0 and i + run * step < n and goals[r + i + run * step] == goals[r + i] + run:
+            run += 1
+        all_rows = max(step, 1)
+        if run >= lanes and goals[r + i] >= 0:  # squares are turned; the last ends with the run
+            for j in range(0, run, lanes):
+                j = min(j, run - lanes)
+                for row in range(i, i + all_rows):
+                    for m in range(0, M, lanes):
+                        t = to + m * plane + goals[r + row] + j
+                        s = (row + j * step) * width + m
+                        transpose(acc, s, step * width, lanes, y, t, plane, min(lanes, M - m))
+        else:
+            for j in range(i, i + run * all_rows):
+                if goals[r + j] >= 0:
+                    for m in range(uint(M)):
+                        y[uint(to + goals[r + j]) + m * uint(plane)] = acc[uint(j * width) + m]
+        i += run * all_rows
 
 
 @inline
@@ -319,7 +302,7 @@ def forward(
     out = y.reshape(len(images), -1, *y.shape[2:])
     parts = (whole(weight.shape[2:], padding, dilation),)
     floor = 0.0 if relu else -np.inf
-    _run(images, weight, bias, out, parts, stride, (1, 1), groups, False, floor, kept)
+    _run(images, weight, bias, out, parts, stride, 1, groups, False, floor, kept)
 
 
 def grad_input(
@@ -331,27 +314,26 @@ def grad_input(
     images = gx.reshape(len(outputs), -1, *gx.shape[2:])
     zero = np.zeros(gx.shape[1], gx.dtype)
     parts = phases(weight.shape[2:], gx.shape[2:], stride, padding, dilation)
-    _run(outputs, weight, zero, images, parts, (1, 1), stride, groups, True, -np.inf)
+    _run(outputs, weight, zero, images, parts, (1, 1), stride[0], groups, True, -np.inf)
 
 
 def _run(
     x: Array, weight: Array, bias: Array, y: Array, parts: tuple[Part, ...], stride: Pair,
-    apart: Pair, groups: int, turned: bool, floor: float, kept: dict[Any, Array] | None = None,
+    apart: int, groups: int, turned: bool, floor: float, kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
-    C, M = x.shape[1], y.shape[1]
+    C, (M, YH, YW) = x.shape[1], y.shape[1:]
     threads = backend.get_num_threads()
     plans, wanted = [], []
     for part in parts:
-        size = tuple(-(-(n - a) // s) for n, a, s in zip(y.shape[2:], part.at, apart))
+        size = -(-(YH - part.top) // apart), -(-YW // len(part.across))
         shapes = x.shape, weight.shape[3], M, size
-        plan = plan_of(*shapes, part.taps, part.shifts, stride, x.itemsize, groups == 1, threads)
-        plans.append((part, size, plan))
+        plan = plan_of(*shapes, part, stride, x.itemsize, groups == 1, threads)
+        plans.append((part.top, size, plan))
         if plan is not None:
             wanted.append(plan.taps)
         else:  # a stride larger than the filter leaves pixels out
             nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
-            some = y.reshape(-1, groups, *y.shape[1:])
-            some[..., part.at[0] :: apart[0], part.at[1] :: apart[1]] = nothing
+            y.reshape(-1, groups, *y.shape[1:])[..., part.top :: apart, :] = nothing
     if not wanted:
         return
     taps = np.concatenate(wanted)
@@ -365,11 +347,11 @@ def _run(
             kept[name] = w
     floor = x.dtype.type(floor)
     first = 0
-    for part, size, plan in plans:
+    for top, size, plan in plans:
         if plan is not None:
             rows = first, taps.size * C
             correlate(
-                x, w, rows, bias, y, size, stride, plan.down, plan.right, plan.tall, plan.wide,
-                part.at, apart, plan.panel, cuts, floor,
+                x, w, rows, bias, y, size, stride, plan.down, plan.right, plan.counts, plan.tall,
+                plan.wide, top, apart, plan.panel, cuts, floor,
             )  # fmt: skip
             first += plan.taps.size * C

@@ -17,7 +17,8 @@ from .geometry import Pair
 from .microkernel import ROWS
 from .tiles import looks_inside, tiles_of
 
-Axes: TypeAlias = tuple[tuple[int, ...], ...]  # something about each tap, down and across
+Taps: TypeAlias = tuple[tuple[int, int], ...]  # along one axis: which, and how far from a window's
+# first element
 BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cache ...
 LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
 SHARES = 8  # tasks per thread, where there are images enough
@@ -27,19 +28,20 @@ Panel: TypeAlias = tuple[int, int, int]  # images side by side, rows, and how of
 
 
 class Part(NamedTuple):
-    """Some of y's pixels: those of one phase of the stride."""
+    """Some of y's rows: those of one phase of the stride."""
 
-    taps: Axes  # that reach them, down and across
-    shifts: Axes  # how far from a window's first element they are
-    at: Pair  # the first pixel
+    top: int  # the first of them
+    down: Taps  # that reach them
+    across: tuple[Taps, ...]  # that reach their columns, for each phase of these
 
 
 @functools.lru_cache(maxsize=1024)
 def whole(kernel: Pair, padding: Pair, dilation: Pair) -> Part:
     """For y of a convolution: all of it, with all taps."""
-    taps = tuple(tuple(range(k)) for k in kernel)
-    shifts = tuple(tuple(t * d - p for t in ts) for ts, d, p in zip(taps, dilation, padding))
-    return Part(taps, shifts, (0, 0))
+    down, across = (
+        tuple((t, t * d - p) for t in range(k)) for k, p, d in zip(kernel, padding, dilation)
+    )
+    return Part(0, down, (across,))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -47,52 +49,65 @@ def phases(
     kernel: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> tuple[Part, ...]:
     """For gx, of this size: each phase of its pixels, with the taps that reach them from gy."""
-    parts = []
-    for top in range(min(stride[0], size[0])):
-        for left in range(min(stride[1], size[1])):
-            taps, shifts = [], []
-            for k, p, s, d, first in zip(kernel, padding, stride, dilation, (top, left)):
-                reaching = tuple(t for t in range(k) if (first + p - t * d) % s == 0)
-                taps.append(reaching)
-                shifts.append(tuple((first + p - t * d) // s for t in reaching))
-            parts.append(Part(tuple(taps), tuple(shifts), (top, left)))
-    return tuple(parts)
+    down, across = (
+        tuple(
+            tuple(
+                (t, (first + p - t * d) // s) for t in range(k) if (first + p - t * d) % s == 0
+            )
+            for first in range(min(s, n))
+        )
+        for k, n, s, p, d in zip(kernel, size, stride, padding, dilation)
+    )  # fmt: skip
+    return tuple(Part(top, taps, across) for top, taps in enumerate(down))
 
 
 class Plan(NamedTuple):
     """What a call needs to know and only its shapes tell."""
 
-    taps: Array  # kh KW + kw of those that some window sees
+    taps: Array  # kh KW + kw of those that some window sees, phase after phase
     down: Array  # how far from a window's first element they are
-    right: Array
+    right: Array  # for each phase, one after the other
+    counts: Array  # how many of these each phase has
     tall: Array  # for each oh the first kh that sees something, and the one behind the last
-    wide: Array  # for each ow such kw
+    wide: Array  # for each phase and ow such kw
     panel: Panel
 
 
 @functools.lru_cache(maxsize=1024)
 def plan_of(
-    x_shape: tuple[int, ...], KW: int, M: int, size: Pair, taps: Axes, shifts: Axes, stride: Pair,
-    itemsize: int, merge: bool, threads: int,
+    x_shape: tuple[int, ...], KW: int, M: int, size: Pair, part: Part, stride: Pair, itemsize: int,
+    merge: bool, threads: int,
 ) -> Plan | None:  # fmt: skip
     """None if no tap sees anything."""
-    N, C = x_shape[:2]
-    offsets = [np.array(axis, np.int64) for axis in shifts]
-    seen = [looks_inside(*axis) for axis in zip(offsets, size, stride, x_shape[2:])]
-    down, right = (s[counts > 0] for s, counts in zip(offsets, seen))
-    th, tw = (np.array(t, np.int64)[counts > 0] for t, counts in zip(taps, seen))
-    if not th.size or not tw.size:
+    N, C, H, W = x_shape
+    th, down = _seen(part.down, size[0], stride[0], H)
+    columns = [_seen(taps, size[1], stride[1], W) for taps in part.across]
+    right = np.concatenate([shifts for _, shifts in columns])
+    if not th.size or not right.size:
         return None
-    tall, wide = (_spans(*axis) for axis in zip((down, right), size, stride, x_shape[2:]))
+    tall = _spans(down, size[0], stride[0], H)
+    wide = np.concatenate([_spans(shifts, size[1], stride[1], W) for _, shifts in columns])
     span = int(down.max() - down.min()), int(right.max() - right.min())
-    weights = th.size * tw.size * C * tiles_of(M, itemsize)[1] * itemsize
+    weights = th.size * right.size * C * tiles_of(M, itemsize)[1] * itemsize
     panel = panel_of(N, C, size, stride, span, itemsize, merge, weights, threads)
-    return Plan((th[:, None] * KW + tw).reshape(-1), down, right, tall, wide, panel)
+    taps = np.concatenate([(th[:, None] * KW + tw).reshape(-1) for tw, _ in columns])
+    counts = np.array([len(tw) for tw, _ in columns])
+    return Plan(taps, down, right, counts, tall, wide, panel)
+
+
+def _seen(taps: Taps, out: int, step: int, n: int) -> tuple[Array, Array]:
+    """Of the taps along one axis, and how far from a window's first element they are, those that
+    one of ``out`` windows has inside an image of n."""
+    which, shifts = np.array(taps, np.int64).reshape(-1, 2).T
+    counts = looks_inside(shifts, out, step, n)
+    return which[counts > 0], shifts[counts > 0]
 
 
 def _spans(shifts: Array, out: int, step: int, n: int) -> Array:
     """For each of ``out`` windows, the first tap that is inside an image of n and the one behind
     the last, flat; all taps where none is."""
+    if not shifts.size:
+        return np.zeros(2 * out, np.int64)
     inside = np.arange(out)[:, None] * step + shifts
     inside = (inside >= 0) & (inside < n)
     inside |= ~inside.any(1, keepdims=True)

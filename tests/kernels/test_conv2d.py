@@ -126,6 +126,9 @@ LARGE = {
     "depthwise stride 2": (2, 8, 21, 33, 16, 5, 3, (2, 2), (2, 1), (1, 1), 8),
     "dilated": (2, 9, 30, 31, 10, 3, 3, (1, 1), (2, 4), (2, 4), 1),
     "stride and dilation": (2, 9, 30, 31, 10, 3, 3, (2, 3), (2, 4), (4, 3), 1),
+    "strided, odd rows": (3, 40, 37, 35, 50, 3, 3, (2, 2), (1, 1), (1, 1), 1),
+    "strided, small images": (9, 16, 13, 12, 24, 3, 3, (2, 2), (1, 1), (1, 1), 1),
+    "stride beyond the kernel": (2, 8, 25, 34, 19, 2, 1, (3, 2), (0, 0), (1, 1), 1),
     "kernel as large as x": (6, 5, 6, 7, 8, 6, 7, (1, 1), (0, 0), (1, 1), 1),
     "wide padding": (2, 3, 4, 5, 6, 2, 3, (1, 2), (5, 6), (1, 1), 1),
     "asymmetric": (2, 16, 17, 17, 20, 1, 7, (1, 1), (0, 3), (1, 1), 1),
@@ -221,7 +224,10 @@ def test_every_algorithm(name: str, algorithm: str, dtype: Any) -> None:
 
 
 @pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
-@pytest.mark.parametrize("name", ["lecture 2", "same", "stem", "groups", "wide padding", "dilated"])
+@pytest.mark.parametrize(
+    "name",
+    ["lecture 2", "same", "stem", "groups", "wide padding", "dilated", "strided, odd rows"],
+)
 def test_a_small_workspace_and_bands_of_rows_change_nothing(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
