@@ -24,8 +24,7 @@ from .scalar import exp as _exp
 from .scalar import exp_negative as _exp_negative
 from .scalar import expm1_negative as _expm1_negative
 from .scalar import log1p_of_exp_negative as _log1p_of_exp_negative
-from .scalar import normal_cdf as _normal_cdf
-from .scalar import normal_pdf as _normal_pdf
+from .scalar import normal as _normal
 from .scalar import sigmoid as _sigmoid
 from .scalar import tanh as _tanh
 from .scalar import tanh_of_softplus as _tanh_of_softplus
@@ -367,7 +366,7 @@ def _gelu_numpy(x: Array, y: Array) -> None:
 def gelu(x: Array, y: Array) -> None:
     """y = x P(a standard normal number is below x)."""
     for i in prange(x.size):
-        y[i] = x[i] * _normal_cdf(x[i])
+        y[i] = x[i] * _normal(x[i])[0]
 
 
 def _gelu_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
@@ -379,7 +378,8 @@ def _gelu_grad_numpy(x: Array, gy: Array, gx: Array) -> None:
 def gelu_grad(x: Array, gy: Array, gx: Array) -> None:
     """gx = gy (cdf(x) + x pdf(x)) of the standard normal distribution."""
     for i in prange(x.size):
-        gx[i] = gy[i] * (_normal_cdf(x[i]) + x[i] * _normal_pdf(x[i]))
+        cdf, density = _normal(x[i])
+        gx[i] = gy[i] * (cdf + x[i] * density)
 
 
 def _gelu_tanh_numpy(x: Array, y: Array) -> None:

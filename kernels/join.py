@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import LARGE, Array
-from .jit import kernel, prange, short_vectors, uint
+from .jit import kernel, prange
 from .simd import BLOCK, block, load, stream, vector, vectors
 
 
@@ -29,11 +29,9 @@ def concat(x: Array, y: Array, start: int) -> None:
     xf, yf = x.reshape(x.size), y.reshape(y.size)
     blocks = (L + BLOCK - 1) // BLOCK
     for task in prange(N * blocks):
-        short_vectors()
         n, first = task // blocks, task % blocks * BLOCK
-        at, to = uint(n * L + first), uint(n * y.shape[1] + start + first)
-        for i in range(uint(min(BLOCK, L - first))):
-            yf[to + i] = xf[at + i]
+        at, to, some = n * L + first, n * y.shape[1] + start + first, min(BLOCK, L - first)
+        yf[to : to + some] = xf[at : at + some]
 
 
 @kernel(numpy=_concat_numpy, parallel_above=LARGE, streams=concat)
@@ -62,11 +60,9 @@ def take_rows(x: Array, pitch: int, y: Array) -> None:
     yf = y.reshape(y.size)
     blocks = (L + BLOCK - 1) // BLOCK
     for task in prange(N * blocks):
-        short_vectors()
         n, first = task // blocks, task % blocks * BLOCK
-        at, to = uint(n * pitch + first), uint(n * L + first)
-        for i in range(uint(min(BLOCK, L - first))):
-            yf[to + i] = x[at + i]
+        at, to, some = n * pitch + first, n * L + first, min(BLOCK, L - first)
+        yf[to : to + some] = x[at : at + some]
 
 
 @kernel(numpy=_take_rows_numpy, parallel_above=LARGE, streams=take_rows)

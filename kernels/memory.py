@@ -70,14 +70,15 @@ class Pool:
     def empty(self, shape: tuple[int, ...], dtype: Any, nbytes: int) -> Any:
         """An uninitialised array of ``nbytes`` > 0 bytes, aligned to cache lines."""
         size = size_class(nbytes) + ALIGNMENT
+        memory = None
         with self.lock:
-            same = self.free.get(size)
-            memory = same.pop() if same else None
-            if memory is not None:
-                self.kept -= size
             self.in_use += size
-            self.most = max(self.most, self.in_use)
-            self._shrink()
+            if same := self.free.get(size):
+                memory = same.pop()
+                self.kept -= size
+            else:
+                self.most = max(self.most, self.in_use)
+                self._shrink()
         if memory is None:
             try:
                 memory = Memory(size)

@@ -2,7 +2,7 @@
 
 x is (N, C, L): batch norm as it is; group norm as (1, N G, C/G L) for its moments and (1, N C, L)
 for the rest; layer norm as (1, rows, D). Moments and gradient sums are accumulated in float64,
-whatever the type of x.
+products and squares in runs of x's type that are then added in float64.
 
 Deviations are taken from m, the mean rounded to that type, exact for elements near it; what is
 left over, mean - m, is put right in the small arrays, per channel. So float32 inputs of
@@ -11,35 +11,16 @@ mean 1e4 and deviation 1 keep all their digits.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .backend import Array, contiguous, empty
 from .half import is_half
-from .jit import Kernel, inline, kernel, prange, short_vectors, uint
+from .jit import Kernel, kernel, prange, short_vectors, uint
 from .microkernel import VECTOR_BYTES
 from .simd import at_least, load, stream, vector, vectors
 
 RUN = 1024  # elements that are added in their own type
 COLUMNS = 64  # channels of a task where L is 1 (after a linear layer), and neighbours are channels
-
-
-@inline
-def _sum(row: Array) -> Any:
-    total = np.float64(0)
-    for i in range(row.size):
-        total += row[i]
-    return total
-
-
-@inline
-def _sum_of_squares(row: Array, m: Any) -> Any:
-    total = np.float64(0)
-    for i in range(row.size):
-        d = np.float64(row[i] - m)
-        total += d * d
-    return total
 
 
 def _channel_sums_numpy(x: Array, total: Array) -> None:
@@ -71,16 +52,25 @@ def _moments_numpy(x: Array, mean: Array, var: Array) -> None:
 
 @kernel(numpy=_moments_numpy)
 def _moments(x: Array, mean: Array, var: Array) -> None:
+    """The squares are added in runs of x's dtype, these in float64; x in float64 at once."""
     N, C, L = x.shape
+    flat, T = x.reshape(x.size), x.dtype.type
     for c in prange(C):
-        total = np.float64(0)
+        total, squares = np.float64(0), np.float64(0)
         for n in range(N):
-            total += _sum(x[n, c])
+            first = uint((n * C + c) * L)
+            for i in range(uint(L)):
+                total += flat[first + i]
         mean[c] = total / (N * L)
-        m = x.dtype.type(mean[c])
-        squares = np.float64(0)
+        m = T(mean[c])
         for n in range(N):
-            squares += _sum_of_squares(x[n, c], m)
+            for start in range(0, L, RUN):
+                first = uint((n * C + c) * L + start)
+                part = T(0)
+                for i in range(uint(min(RUN, L - start))):
+                    d = flat[first + i] - m
+                    part += d * d
+                squares += part
         var[c] = squares / (N * L) - (mean[c] - m) ** 2
 
 

@@ -158,27 +158,27 @@ def _of_rank_by_type(k: Any) -> Any:
     return of_rank
 
 
-def erfc_positive(x: Any) -> Any:
-    """1 - erf(x) for x >= 0; in float32 by ``ERFC_FIT``."""
-    return type(x)(math.erfc(x))
+def half_erfc(x: Any, e: Any) -> Any:
+    """(1 - erf(x)) / 2 for x >= 0, given e = e^(-x^2); in float32 by ``ERFC_FIT``."""
+    return type(x)(0.5 * math.erfc(x))
 
 
-def _by_fit(x: Any) -> Any:
+def _by_fit(x: Any, e: Any) -> Any:
     if x == numba.types.float32:
 
-        def erfc_positive(x: Any) -> Any:
+        def half_erfc(x: Any, e: Any) -> Any:
             t = np.float32(1) / (np.float32(1) + np.float32(0.5) * x)
-            p = np.float32(ERFC_FIT[0])
+            p = np.float32(0.5 * ERFC_FIT[0])
             for c in ERFC_FIT[1:]:
-                p = p * t + np.float32(c)
-            return t * p * exp_negative(-(x * x))
+                p = p * t + np.float32(0.5 * c)
+            return t * p * e
 
-        return erfc_positive
+        return half_erfc
 
-    def erfc_positive_64(x: Any) -> Any:
-        return math.erfc(x)
+    def half_erfc_64(x: Any, e: Any) -> Any:
+        return 0.5 * math.erfc(x)
 
-    return erfc_positive_64
+    return half_erfc_64
 
 
 def erf(x: Any) -> Any:
@@ -200,7 +200,8 @@ def _erf_by_type(x: Any) -> Any:
         p = np.float32(ERF_TAYLOR_32[0])
         for c in ERF_TAYLOR_32[1:]:
             p = p * square + np.float32(c)
-        far = math.copysign(np.float32(1) - erfc_positive(z), x)
+        rest = np.float32(2) * half_erfc(z, exp_negative(-(z * z)))
+        far = math.copysign(np.float32(1) - rest, x)
         return x * p if z < np.float32(1) else far
 
     return erf
@@ -286,7 +287,7 @@ if numba is not None:
         (reduced, _reduced_by_type),
         (rank, _rank_by_type),
         (of_rank, _of_rank_by_type),
-        (erfc_positive, _by_fit),
+        (half_erfc, _by_fit),
         (erf, _erf_by_type),
         (log, _log_by_type),
         (exp_series, _exp_series_by_type),
@@ -360,15 +361,10 @@ def tanh_of_softplus(x: Any) -> Any:
 
 
 @number
-def normal_cdf(x: Any) -> Any:
-    """The standard normal distribution function: (1 + erf(x / sqrt 2)) / 2."""
+def normal(x: Any) -> Any:
+    """The standard normal distribution function (1 + erf(x / sqrt 2)) / 2, and its density
+    e^(-x^2 / 2) / sqrt(2 pi)."""
     T = type(x)
-    tail = T(0.5) * erfc_positive(abs(x) * T(SQRT_HALF))
-    return tail if x < T(0) else T(1) - tail
-
-
-@number
-def normal_pdf(x: Any) -> Any:
-    """The standard normal density: e^(-x^2 / 2) / sqrt(2 pi)."""
-    T = type(x)
-    return exp_negative(T(-0.5) * x * x) * T(ONE_OVER_SQRT_2PI)
+    e = exp_negative(T(-0.5) * x * x)
+    tail = half_erfc(abs(x) * T(SQRT_HALF), e)
+    return tail if x < T(0) else T(1) - tail, e * T(ONE_OVER_SQRT_2PI)
