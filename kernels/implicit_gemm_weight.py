@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from . import backend
+from . import backend, implicit_gemm_few
 from .backend import Array, empty
 from .gemm import fill
 from .geometry import Pair
@@ -248,6 +248,7 @@ def grad_weight(
         gw[...] = 0
         return
     th, tw, down, right, edges = plan
+    inside = C % ROWS > 0 or not any(padding)
     groups = x.shape[1] // C
     outputs, images = gy.reshape(-1, F // groups, *size), x.reshape(-1, C, *x.shape[2:])
     some = len(images)
@@ -258,7 +259,8 @@ def grad_weight(
         part = images[n : n + some]
         if some < len(images) or edges != NOTHING_AROUND:
             part = np.pad(part, ((0, 0), (0, 0), *edges))
-        more, cuts = sum_of_products(outputs[n : n + some], part, stride, down, right, groups)
+        step = outputs[n : n + some], part, stride, down, right, groups, inside
+        more, cuts = sum_of_products(*step)
         sums = more if sums is None else sums + more
     unpack_sums(sums, gw, groups, th, tw, cuts)
 
@@ -287,13 +289,15 @@ def _plan(
 
 
 def sum_of_products(
-    gy: Array, x: Array, stride: Pair, down: Array, right: Array, G: int
+    gy: Array, x: Array, stride: Pair, down: Array, right: Array, G: int, inside: bool = False
 ) -> tuple[Array, Array]:
     """``sum_pixels`` over all images and rows, flat, and the tiles that its columns are cut into.
 
-    x: (N G, C, H, W), gy: (N G, M, OH, OW).
+    x: (N G, C, H, W), gy: (N G, M, OH, OW). inside: no tap leaves x.
     """
     C, (M, OH, OW) = x.shape[1], gy.shape[1:]
+    if inside and G == 1 and implicit_gemm_few.pays(down.size * right.size * C, M, x.itemsize):
+        return implicit_gemm_few.sum_of_products(gy, x, stride, down, right)
     N = len(x) // G
     cuts, columns = tiles_of(M, x.itemsize)
     blocks = -(-down.size * right.size * C // ROWS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import backend, im2col_gemm, implicit_gemm_weight, shifted_rows
+from . import backend, im2col_gemm, implicit_gemm_few, implicit_gemm_weight, shifted_rows
 from .backend import Array, empty
 from .gemm import COLUMNS, IN_PLACE, Steps, gemm
 from .geometry import Pair
@@ -57,9 +57,12 @@ def grad_weight(
 ) -> None:
     """gw = the sum over n of gy[n] @ x[n]^T; of the two, the smaller one is packed, or none."""
     F, C = gw.shape[:2]
-    x = _seen(x, gy.shape, stride)
     pixels = gy.shape[2] * gy.shape[3]
     alone = x.shape[1] == C and backend.cpu_backend != "numpy"
+    if alone and stride != ONE and implicit_gemm_few.pays(C, F, x.itemsize):
+        implicit_gemm_weight.grad_weight(gy, x, gw, stride, ZERO, ONE)
+        return
+    x = _seen(x, gy.shape, stride)
     if alone and max(C, F) <= NARROW and pixels % shifted_rows.lanes(x.itemsize) == 0:
         outputs, images = (a.reshape(*a.shape[:2], 1, pixels) for a in (gy, x))
         shifted_rows.grad_weight(outputs, images, gw, ONE, ZERO, ONE)
