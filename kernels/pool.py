@@ -77,19 +77,20 @@ def _first_inside(
 
 
 @inline
-def _every_nth(row: Array, step: int, parts: Array, size: int) -> None:
-    """parts[i size + j] = row[j step + i]: windows that are neighbours shall read neighbours."""
+def _every_nth(x: Array, first: int, count: int, step: int, parts: Array, size: int) -> None:
+    """parts[i size + j] = x[first + j step + i], of ``count`` numbers: windows that are neighbours
+    shall read neighbours."""
     if step == 2:  # the commonest, written out: LLVM loads whole vectors and separates them
-        for j in range(len(row) // 2):
+        for j in range(count // 2):
             i = uint(j)
-            parts[i] = row[i + i]
-            parts[i + uint(size)] = row[i + i + uint(1)]
-        if len(row) % 2:
-            parts[len(row) // 2] = row[-1]
+            parts[i] = x[uint(first) + i + i]
+            parts[i + uint(size)] = x[uint(first) + i + i + uint(1)]
+        if count % 2:
+            parts[count // 2] = x[first + count - 1]
         return
     for i in range(step):
-        for j in range((len(row) - i + step - 1) // step):
-            parts[i * size + j] = row[j * step + i]
+        for j in range((count - i + step - 1) // step):
+            parts[i * size + j] = x[first + j * step + i]
 
 
 @inline
@@ -113,7 +114,8 @@ def _max_pool2d(
 ) -> None:  # fmt: skip
     """Rows are often shorter than a vector, so with SH == SW a plane is taken as one long row.
 
-    In the plane with its padding, ``wide`` columns, window p = oh wide + ow begins at element SW p.
+    In the plane with its padding, ``wide`` columns, window p = oh wide + ow begins at element SW p
+    (without padding, in the plane itself).
     Windows with ow >= OW run on into the next row: computing them, and leaving them out at the
     end, is cheaper than many short rows. Padding is the lowest number there is, which never wins;
     only a window of nothing else has to be looked at again. The buffers are flat, as a view of a
@@ -122,23 +124,28 @@ def _max_pool2d(
     planes, H, W = x.shape
     _, OH, OW = y.shape
     high, wide = (OH - 1) * SH + (KH - 1) * DH + 1, (OW - 1) * SW + (KW - 1) * DW + 1
+    padding = PH + PW > 0 or high > H or wide > W
+    if not padding:
+        wide = W
     inside = min(W, wide - PW)
     rows = OH if SH == SW else 1
     size = high * wide // SW + 1
+    xf = x.reshape(x.size)
     several = max(1, min(16, planes // 64))
     for block in prange((planes + several - 1) // several):
-        padded = np.empty(high * wide, x.dtype)
+        padded = np.empty(high * wide if padding else 0, x.dtype)
+        seen = padded if padding else xf
         parts = np.empty(SW * size, x.dtype)
         best = np.empty((rows - 1) * wide + OW, x.dtype)
         at = np.empty(len(best), np.int32)  # counted from the window's first element
         for n in range(block * several, min(planes, (block + 1) * several)):
             for i in range(len(padded)):
                 padded[uint(i)] = lowest
-            for h in range(max(0, PH), min(high, H + PH)):
+            for h in range(PH, min(high, H + PH) if padding else 0):
                 for w in range(inside):
                     i = uint(h * wide + PW + w)
                     padded[i] = x[n, uint(h - PH), uint(w)]
-            _every_nth(padded, SW, parts, size)
+            _every_nth(seen, 0 if padding else n * H * W, high * wide, SW, parts, size)
             for start in range(0, OH, rows):
                 for p in range(len(best)):
                     best[uint(p)] = lowest
