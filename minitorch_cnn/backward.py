@@ -54,6 +54,7 @@ class _Pending:
             yield node, self.sums.pop(node), ours
 
 
+@np.errstate(all="ignore")  # gradients overflow and divide by zero as silently as PyTorch's
 def run_backward(
     roots: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
@@ -80,8 +81,7 @@ def run_backward(
     for i, (root, gradient) in enumerate(zip(roots, gradients, strict=True)):
         pending.send(root.grad_fn or root, _root_gradient(i, root, gradient), fresh=False)
 
-    # Gradients overflow and divide by zero as silently as PyTorch's.
-    with no_grad(), np.errstate(all="ignore"):
+    with no_grad():
         found = _walk(pending, plan, retain_graph)
         if inputs is None or plan is None:
             for leaf, g in found.items():

@@ -551,11 +551,12 @@ def op(
     return apply
 
 
+@np.errstate(all="ignore")
 def _silenced(
     fn: Callable[..., Any], there: Array, narrow: bool, arrays: list[Any], settings: dict[str, Any]
 ) -> tuple[Any, Sequence[GradFn | None]]:
     """An op where overflow and division by zero give inf and NaN without a warning."""
-    with np.errstate(all="ignore"), on_device_of(there):
+    with on_device_of(there):
         if narrow:
             return _in_float32(fn, arrays, settings)
         result, grads = fn(*arrays, **settings)
