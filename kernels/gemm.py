@@ -124,14 +124,14 @@ def _add_rows(
         far = ahead + j // times - j
         p, c = q + j, t + j
         if n - j >= 6 * h:
-            tile6(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, 0, 1, 0, far)
+            tile6(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, 0, 1, 0, 0, far)
             j += 6 * h
         elif n - j >= 4 * h:
-            tile4(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, 0, 1, 0, far)
+            tile4(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, 0, 1, 0, 0, far)
             j += 4 * h
         else:
             some = min(2 * h, n - j)
-            masked(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, some, 1, 0, far)
+            masked(a, 0, rows, r, steps, k0, depth, b, p, b_row, to, c, to_row, some, 1, 0, 0, far)
             j += 2 * h
 
 

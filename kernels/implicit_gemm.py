@@ -205,7 +205,7 @@ def _add_terms(
     at = before + first * KW * C + low
     add_tile(
         cut, seen, 0, places, r, steps, at, high - low, w, part + at * width, width,
-        acc, i * width, apart * width, last - first, KW * C - (high - low),
+        acc, i * width, apart * width, last - first, KW * C - (high - low), 0,
     )  # fmt: skip
 
 

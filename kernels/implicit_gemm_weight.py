@@ -161,11 +161,19 @@ def sum_pixels(
             q, top = item // bands, h0 + item % bands * band
             images = (n0 + q * I) * G * C * H * W
             part = (g * columns + left) * pixels + q * rows * OW * I * width
+            # What is read after the last rows: the first ones, a band or some images further on.
+            onward = band * SH * W
+            if item % bands == bands - 1:
+                onward = I * G * C * H * W - (bands - 1) * onward
             for block in range(first, last):
                 tap = block * ROWS // C
                 a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
                 c, d = valid(right[tap % KW], SW, W, 0, OW)
                 to, r = goal + block * ROWS * width, (block - first) * ROWS
+                ahead = 0  # few channels: several rows of a tile read the same, which is in the cache
+                if C % ROWS == 0:
+                    following = r + ROWS if block + 1 < last else 0
+                    ahead = places[following] - places[r] + (onward if following == 0 else 0)
                 run, runs, gap = (d - c) * I, z - a, (OW - d + c) * I
                 if gap == 0:
                     run, runs = run * runs, 1
@@ -173,7 +181,7 @@ def sum_pixels(
                 for k in range(start, start + run, DEPTH):  # once, unless rows are very long
                     add_tile(
                         cut, xf, images, places, r, steps, k, min(DEPTH, start + run - k),
-                        b, part + k * width, width, total, to, width, runs, gap,
+                        b, part + k * width, width, total, to, width, runs, gap, ahead,
                     )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ this one function is given to it as LLVM's intermediate representation: a loop o
 phi nodes (values that each pass hands on).
 
 Meanwhile the memory that will be needed next can be on its way: every few k, a tile asks for the
-lines that lie ``ahead`` numbers behind b's. (Asked for all at once, before the loop, lines wait for
-each other, and the loop for them.)
+lines that lie ``a_ahead`` numbers behind a's, and ``ahead`` behind b's, if these are not 0. (Asked
+for all at once, before the loop, lines wait for each other, and the loop for them.)
 
 A vector is as wide as the CPU's: 16 float32 with AVX-512, 8 with AVX, else 4. Tiles are counted in
 half vectors: where only a few columns are left (20 channels, say), half a vector less is computed.
@@ -35,7 +35,7 @@ from .jit import numba
 def outer_products(
     a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
     b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int, runs: int, gap: int,
-    ahead: int,
+    a_ahead: int, ahead: int,
 ) -> None:  # fmt: skip
     """to[t + i to_row + j] += sum over k of
     a[a0 + rows[r + i] + steps[k0 + k]] * b[q + k b_row + j], for i < ROWS and j < n, and
@@ -76,10 +76,10 @@ def _generator(halves: int, masked: bool = False) -> Any:
     def typed(
         context: Any, a: Any, a0: Any, rows: Any, r: Any, steps: Any, k0: Any, depth: Any,
         b: Any, q: Any, b_row: Any, to: Any, t: Any, to_row: Any, n: Any, runs: Any, gap: Any,
-        ahead: Any,
+        a_ahead: Any, ahead: Any,
     ) -> Any:  # fmt: skip
         i = types.intp
-        signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, *[i] * 6)
+        signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, *[i] * 7)
 
         def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             number = target.get_value_type(signature.args[0].dtype)
@@ -142,7 +142,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
             pa, prows, psteps, pb, pto = (pointer(i) for i in (0, 2, 4, 7, 10))
             a0, r, k0, depth = (arguments[i] for i in (1, 3, 5, 6))
             q, b_row = arguments[8:10]
-            t, to_row, n, runs, gap, ahead = arguments[11:]
+            t, to_row, n, runs, gap, a_ahead, ahead = arguments[11:]
             if masked:
                 lanes = ir.VectorType(integer, widths[0])
                 count = everywhere(widths[0], n)
@@ -167,12 +167,18 @@ def _generator(halves: int, masked: bool = False) -> Any:
             builder.position_at_end(part)
             part_k, part_b = builder.phi(integer), builder.phi(integer)
             part_sums = [builder.phi(kinds[v]) for _, v in tile]
-            to_fetch = builder.add(part_b, ahead)
-            for _ in range(FETCHED):
-                fetch(element(pb, to_fetch))
-                to_fetch = builder.add(to_fetch, b_row)
+            with builder.if_then(builder.icmp_signed("!=", a_ahead, integer(0))):
+                to_fetch = builder.add(builder.load(element(psteps, part_k)), a_ahead)
+                for start in starts:
+                    fetch(element(start, to_fetch))
+            with builder.if_then(builder.icmp_signed("!=", ahead, integer(0))):
+                to_fetch = builder.add(part_b, ahead)
+                for _ in range(FETCHED):
+                    fetch(element(pb, to_fetch))
+                    to_fetch = builder.add(to_fetch, b_row)
             end = builder.add(part_k, integer(FETCHED))
             end = builder.select(builder.icmp_signed("<", end, last), end, last)
+            fetched = builder.block
             builder.branch(loop)
 
             builder.position_at_end(loop)
@@ -211,7 +217,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
             ]:  # fmt: skip
                 of_part.add_incoming(from_run, run)
                 of_part.add_incoming(from_loop, passed)
-                phi.add_incoming(of_part, part)
+                phi.add_incoming(of_part, fetched)
                 phi.add_incoming(from_loop, loop)
 
             builder.position_at_end(after)
@@ -243,8 +249,8 @@ def _plain(halves: int) -> Any:
 
     def tile(*args: Any) -> None:
         loops: Any = outer_products
-        to, rest = args[-7], args[-3:]
-        loops(*args[:-4], halves * (HALF // to.itemsize), *rest)
+        to, rest = args[-8], args[-4:]
+        loops(*args[:-5], halves * (HALF // to.itemsize), *rest)
 
     return tile
 

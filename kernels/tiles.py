@@ -60,20 +60,36 @@ def columns_of(cuts: Array, tiles: int, h: int) -> int:
 def add_tile(
     halves: int, a: Array, a0: int, rows: Array, r: int, steps: Array, k0: int, depth: int,
     b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, runs: int, gap: int,
+    a_ahead: int,
 ) -> None:  # fmt: skip
     """``outer_products`` of ROWS rows and ``halves`` half vectors of columns, if depth and runs
-    are above 0."""
+    are above 0; meanwhile, of a, the lines ``a_ahead`` are fetched."""
     if depth > 0 and runs > 0:
         if halves == 6:
-            tile6(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
+            tile6(
+                a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap,
+                a_ahead, 0,
+            )  # fmt: skip
         elif halves == 4:
-            tile4(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
+            tile4(
+                a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap,
+                a_ahead, 0,
+            )  # fmt: skip
         elif halves == 3:
-            tile3(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
+            tile3(
+                a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap,
+                a_ahead, 0,
+            )  # fmt: skip
         elif halves == 2:
-            tile2(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
+            tile2(
+                a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap,
+                a_ahead, 0,
+            )  # fmt: skip
         else:
-            tile1(a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap, 0)
+            tile1(
+                a, a0, rows, r, steps, k0, depth, b, q, b_row, to, t, to_row, 0, runs, gap,
+                a_ahead, 0,
+            )  # fmt: skip
 
 
 def views_of(flat: Array, G: int, rows: int, cuts: Array) -> Iterator[tuple[int, Array]]:

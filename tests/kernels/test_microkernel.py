@@ -27,10 +27,11 @@ def test_the_loops(
 
     @numba.njit
     def call(a: Any, places: Any, steps: Any, b: Any, at: Any, to: Any) -> None:
-        a0, r, k0, depth, q, b_row, t, to_row, n, runs, gap, ahead = at
+        a0, r, k0, depth, q, b_row, t, to_row, n, runs, gap, a_ahead, ahead = at
         intrinsic(
-            a, a0, places, r, steps, k0, depth, b, q, b_row, to, t, to_row, n, runs, gap, ahead
-        )
+            a, a0, places, r, steps, k0, depth, b, q, b_row, to, t, to_row, n, runs, gap,
+            a_ahead, ahead,
+        )  # fmt: skip
 
     rng = np.random.default_rng(0)
     full = halves * width // 2 // np.dtype(dtype).itemsize
@@ -44,10 +45,10 @@ def test_the_loops(
         a, b = (rng.integers(-9, 9, s).astype(dtype) for s in (500, 3 + (terms - 1) * 61 + n))
         to = rng.integers(-9, 9, 5 + rows * 67).astype(dtype)
         places, steps = rng.integers(0, 150, rows + 2), rng.integers(0, 200, terms + 4)
-        at = (7, 2, 4, depth, 3, 61, 5, 67, n, runs, gap, ahead)
+        at = (7, 2, 4, depth, 3, 61, 5, 67, n, runs, gap, -ahead, ahead)
         expected = to.copy()
         microkernel.outer_products(
-            a, 7, places, 2, steps, 4, depth, b, 3, 61, expected, 5, 67, n, runs, gap, ahead
+            a, 7, places, 2, steps, 4, depth, b, 3, 61, expected, 5, 67, n, runs, gap, 0, 0
         )
         call(a, places, steps, b, at, to)
         if masked:  # what is beyond n is rounded up to whole vectors
