@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import Array, empty
+from .gemm import fill
 from .geometry import Pair
 from .jit import inline, kernel, prange
 from .microkernel import HALF, ROWS
@@ -76,6 +77,7 @@ def sum_bands(
             for ow in range(OW):
                 steps[oh * OW + ow] = oh * SH * W + ow * SW
         packed = np.empty(band * OW * columns, x.dtype)
+        fill(packed, 0, 0, packed.size)  # columns beyond M are added up, too: no NaN, no infinity
         goal = part * columns * blocks * ROWS
         for i in range(columns * blocks * ROWS):
             total[goal + i] = 0
@@ -92,7 +94,7 @@ def sum_bands(
                     for k in range(0, pixels, DEPTH):  # once, unless rows are very long
                         add_tile(
                             cut, xf, a0, places, block * ROWS, steps, k, min(DEPTH, pixels - k),
-                            packed, b + k * width, width, total, to, width, 1, 0,
+                            packed, b + k * width, width, total, to, width, 1, 0, 0,
                         )  # fmt: skip
                 column += width
 
@@ -101,7 +103,7 @@ def sum_bands(
 def _pack(
     gy: Array, s: int, plane: int, M: int, pixels: int, to: Array, t: int, width: int, h: int
 ) -> None:
-    """to[t + p width + m] = gy[s + m plane + p] for p < pixels and m < M; beyond M anything."""
+    """to[t + p width + m] = gy[s + m plane + p] for p < pixels and m < M."""
     for m in range(0, M, 2 * h):
         some = min(2 * h, M - m)
         for p in range(0, pixels, 2 * h):

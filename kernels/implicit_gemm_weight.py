@@ -170,7 +170,7 @@ def sum_pixels(
                 a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
                 c, d = valid(right[tap % KW], SW, W, 0, OW)
                 to, r = goal + block * ROWS * width, (block - first) * ROWS
-                ahead = 0  # few channels: several rows of a tile read the same, which is in the cache
+                ahead = 0  # few channels: rows of a tile read the same, which is in the cache
                 if C % ROWS == 0:
                     following = r + ROWS if block + 1 < last else 0
                     ahead = places[following] - places[r] + (onward if following == 0 else 0)
