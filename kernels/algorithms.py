@@ -192,12 +192,20 @@ def can(problem: Problem) -> list[str]:
     return names if "direct" not in names else ["direct"]
 
 
-def choose(problem: Problem, algorithm: str = "auto") -> Chosen:
-    """The algorithm for a problem: the one asked for, if it can, else that of the table."""
-    if not problem.gpu and autotuned(algorithm) and (times := autotune.known(problem)):
-        chosen = choose(problem, next(iter(times)))
-        told = ", ".join(f"{name} {ms:.3g} ms" for name, ms in times.items())
-        return chosen._replace(why=f"measured: {told}")
+def choose(
+    problem: Problem, algorithm: str = "auto", measure: Callable[[], None] | None = None
+) -> Chosen:
+    """The algorithm for a problem: the one asked for, if it can, else that of the table.
+
+    Where the clock chooses, ``measure`` is called before.
+    """
+    if not problem.gpu and autotuned(algorithm):
+        if measure is not None:
+            measure()
+        if times := autotune.known(problem):
+            chosen = choose(problem, next(iter(times)))
+            told = ", ".join(f"{name} {ms:.3g} ms" for name, ms in times.items())
+            return chosen._replace(why=f"measured: {told}")
     if algorithm == "auto":
         algorithm = get()
     elif algorithm not in NAMES:

@@ -12,7 +12,9 @@ columns written down (``im2col_gemm``) or not (``implicit_gemm``), and fewer mul
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -134,13 +136,14 @@ def _compute(
     kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
     """Let the chosen algorithm fill y, gx or gw; its module has one function per direction."""
-    if algorithms.autotuned(algorithm):
+
+    def measure() -> None:
         autotune.measure(
             problem, algorithms.can(problem), lambda name: _compute(problem, name, *args)
         )
-    name = algorithms.choose(problem, algorithm).module
-    module = importlib.import_module(f".{name}", __package__)
-    compute = getattr(module, problem.direction)
+
+    name = algorithms.choose(problem, algorithm, measure).module
+    compute = _function(name, problem.direction)
     if (relu or kept is not None) and name in PREPARED:
         compute(*args, relu, kept)
         return
@@ -148,6 +151,11 @@ def _compute(
     if relu:
         y = args[3]
         elementwise.apply(elementwise.relu, y, out=y)
+
+
+@functools.cache
+def _function(module: str, direction: str) -> Callable[..., None]:
+    return getattr(importlib.import_module(f".{module}", __package__), direction)
 
 
 def _integers(
