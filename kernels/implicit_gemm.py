@@ -234,8 +234,8 @@ def _put(
         else:
             for j in range(i, i + run * all_rows):
                 if goals[r + j] >= 0:
-                    for m in range(uint(M)):
-                        y[uint(to + goals[r + j]) + m * uint(plane)] = acc[uint(j * width) + m]
+                    for m in range(M):
+                        y[uint(to + goals[r + j] + m * plane)] = acc[uint(j * width + m)]
         i += run * all_rows
 
 
