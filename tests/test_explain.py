@@ -32,8 +32,8 @@ def test_it_asks_what_the_kernels_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, Any]] = []
     choose = algorithms.choose
 
-    def record(problem: Any, algorithm: str = "auto") -> Any:
-        answer = choose(problem, algorithm)
+    def record(problem: Any, algorithm: str = "auto", measure: Any = None) -> Any:
+        answer = choose(problem, algorithm, measure)
         asked.append((problem, answer))
         return answer
 
