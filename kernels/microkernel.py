@@ -39,7 +39,7 @@ def outer_products(
 ) -> None:  # fmt: skip
     """to[t + i to_row + j] += sum over k of
     a[a0 + rows[r + i] + steps[k0 + k]] * b[q + k b_row + j], for i < ROWS and j < n, and
-    k = run (depth + gap) + 0 ... depth - 1 with run < runs."""
+    k = run (depth + gap) + 0 ... depth - 1 with run < runs. The last two change nothing."""
     for i in range(ROWS):
         start = a0 + rows[r + i]
         for run in range(runs):
