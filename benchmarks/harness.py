@@ -31,7 +31,8 @@ HERE = Path(__file__).resolve().parent
 PUBLISHED = HERE / "results"
 IN_CLONE = (HERE.parent / "pyproject.toml").exists()
 
-SETTLE = 0.003  # seconds of calls that begin a block and do not count: libgomp spins for that long
+# Seconds of calls that begin a block and do not count: idle threads of PyTorch spin for 9 ms here.
+SETTLE = 0.012
 LONG = 0.5  # a call of so many seconds does not feel its beginning
 HOPELESS = 1.3  # a reference so many times as slow as another is not timed further
 MOST = 1000  # calls in a block
