@@ -79,8 +79,7 @@ def sum_bands(
         packed = np.empty(band * OW * columns, x.dtype)
         fill(packed, 0, 0, packed.size)  # columns beyond M are added up, too: no NaN, no infinity
         goal = part * columns * blocks * ROWS
-        for i in range(columns * blocks * ROWS):
-            total[goal + i] = 0
+        fill(total, goal, 0, columns * blocks * ROWS)
         for item in range(part * N * bands // S, (part + 1) * N * bands // S):
             n, top = item // bands, item % bands * band
             pixels = min(band, OH - top) * OW
