@@ -6,6 +6,7 @@ that a GPU has to change.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -203,6 +204,16 @@ def available_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         return os.cpu_count() or 1
+
+
+@functools.cache
+def largest_cache() -> int:
+    """Bytes of the last cache before main memory, as Linux tells; elsewhere a usual size."""
+    sizes = [32 << 20]
+    with contextlib.suppress(OSError, ValueError):
+        found = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+        sizes = [int(path.read_text().strip().removesuffix("K")) << 10 for path in found] or sizes
+    return max(sizes)
 
 
 @functools.cache

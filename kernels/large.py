@@ -29,7 +29,7 @@ def add_relu(a: Array, b: Array) -> Array:
     from . import arithmetic
 
     y = empty(a.shape, a)
-    arithmetic.add_relu.for_result(y)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    arithmetic.add_relu.for_result(y, a, b)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
     return y
 
 
@@ -87,7 +87,7 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
     for x in xs:
         if x.size:
             rows = x.reshape(N, -1)
-            k = concat.for_result(y) if rows.shape[1] >= BLOCK else concat
+            k = concat.for_result(y, x) if rows.shape[1] >= BLOCK else concat
             k(rows, y.reshape(N, -1), start)
             start += rows.shape[1]
     return y
@@ -107,7 +107,7 @@ def copy(x: Array) -> Array | None:
 
     y = empty(x.shape, x)
     flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + L,), (x.itemsize,))
-    k = take_rows.for_result(y) if L >= BLOCK else take_rows
+    k = take_rows.for_result(y, x) if L >= BLOCK else take_rows
     k(flat, pitch, y.reshape(N, L))
     return y
 
@@ -148,7 +148,7 @@ def _both(name: str, plain: Callable[..., Any], a: Any, b: Any) -> Array:
 
     y = empty(a.shape, a)
     found = getattr(arithmetic, name)
-    found.for_result(y)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    found.for_result(y, a, b)(a.reshape(-1), b.reshape(-1), y.reshape(-1))
     return y
 
 

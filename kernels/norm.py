@@ -303,7 +303,7 @@ def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     y = empty(x.shape, x)
     shift = shift - (mean - m) * scale
     factors = (a.astype(x.dtype) for a in (scale, shift))
-    _run(_for_result(_scale, y), _scale_columns, x, m, *factors, y)
+    _run(_for_result(_scale, y, x), _scale_columns, x, m, *factors, y)
     return y.astype(dtype, copy=False)
 
 
@@ -322,7 +322,7 @@ def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     shift = shift - (mean - m) * scale
     if y.size:
         flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + C * L,), (s,))
-        k = _for_result(_scale_relu, y)
+        k = _for_result(_scale_relu, y, flat)
         k(flat, pitch, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
     return y
 
@@ -350,7 +350,7 @@ def combine(
     gx = gy if overwrite and gy is given else empty(x.shape, x)
     shift = shift - (mean - m) * slope
     factors = (a.astype(x.dtype) for a in (scale, slope, shift))
-    _run(_for_result(_combine, gx, gy), _combine_columns, x, gy, m, *factors, gx)
+    _run(_for_result(_combine, gx, x, gy), _combine_columns, x, gy, m, *factors, gx)
     return gx.astype(dtype, copy=False)
 
 

@@ -73,10 +73,17 @@ def test_small_results_are_not_streamed(
     monkeypatch: pytest.MonkeyPatch, called: list[str]
 ) -> None:
     a = numbers(N, np.float32)
-    monkeypatch.setattr(jit, "STREAM_BYTES", a.nbytes + 1)
+    monkeypatch.setattr(jit, "STREAM_BYTES", 3 * a.nbytes)
     large.add(a, a)
     backend.copy(a)
-    assert called == ["add", "take_rows"]
+    assert called == ["add_streamed", "take_rows"]  # two are read and one written, or one and one
+    monkeypatch.setattr(jit, "STREAM_BYTES", 3 * a.nbytes + 1)
+    large.add(a, a)
+    assert called[2:] == ["add"]
+
+
+def test_the_largest_cache_of_this_machine() -> None:
+    assert 1 << 18 <= backend.largest_cache() < 1 << 32
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
