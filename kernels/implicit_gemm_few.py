@@ -118,9 +118,9 @@ def _pack(
 def sum_of_products(
     gy: Array, x: Array, stride: Pair, down: Array, right: Array
 ) -> tuple[Array, Array]:
-    """``sum_bands``, added up, and the tiles that its columns are cut into."""
+    """``sum_bands``, and the tiles that its columns are cut into."""
     K = -(-down.size * right.size * x.shape[1] // ROWS) * ROWS
     cuts, columns = tiles_of(gy.shape[1], x.itemsize)
     sums = empty((PARTS, columns * K), x)
     sum_bands(gy, x, sums, stride, down, right, cuts)
-    return sums.sum(0), cuts
+    return sums, cuts

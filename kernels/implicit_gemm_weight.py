@@ -20,13 +20,14 @@ from .backend import Array, empty
 from .gemm import fill
 from .geometry import Pair
 from .im2col import valid
-from .jit import inline, kernel, prange, uint
+from .jit import kernel, prange
 from .microkernel import HALF, ROWS
-from .simd import turn
+from .simd import load_inside, store, transpose, turn
 from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles_of, views_of
 
 CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
 TALL = 8  # tiles of rows that share a part of gy while it is in cache
+LARGEST = 1 << 20  # bytes of sums of which there are several, for parts of the pixels
 NOTHING_AROUND = ((0, 0), (0, 0))
 PARTS = 16  # tasks that a sum over pixels is cut into where it has few rows and columns
 
@@ -60,9 +61,9 @@ def pack_pixels(
     T = cuts.size
     some = 16 * h  # pixels of a task
     parts = (run + some - 1) // some
-    for task in prange(G * T * (n1 - n0) * parts):
-        g, tile = task // (T * (n1 - n0) * parts), task // ((n1 - n0) * parts) % T
-        n, first = task // parts % (n1 - n0), task % parts * some
+    for task in prange((n1 - n0) * G * T * parts):
+        n, g = task // (G * T * parts), task // (T * parts) % G
+        tile, first = task // parts % T, task % parts * some
         left = columns_of(cuts, tile, h)
         width = cuts[tile] * h
         to = (g * columns + left) * pixels + ((n // I * run) * I + n % I) * width
@@ -82,9 +83,12 @@ def pack_pixels(
 
 def sum_pixels_numpy(
     x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
-    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
+    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array, shares: int,
+    more: bool,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
+    if not more:
+        sums[...] = 0
     sums = sums[0]
     N, C, H, W = x.shape
     OW = size[1]
@@ -109,14 +113,16 @@ def sum_pixels_numpy(
 @kernel(numpy=sum_pixels_numpy, parallel_above=1 << 13)
 def sum_pixels(
     x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
-    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array,
+    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array, shares: int,
+    more: bool,
 ) -> None:  # fmt: skip
-    """sums[.][g][tile][kh, kw, c][m in tile] += sum over n0 <= n < n1, h0 <= oh < h1 and all ow of
-    x[n G + g, c, oh SH + down[kh], ow SW + right[kw]] * b[g][tile][n, oh, ow][m].
+    """sums[.][g][tile][kh, kw, c][m in tile] (+)= the sum over n0 <= n < n1, h0 <= oh < h1 and all
+    ow of x[n G + g, c, oh SH + down[kh], ow SW + right[kw]] * b[g][tile][n, oh, ow][m].
 
     x: (N G, C, H, W), 0 outside; where C is no multiple of ROWS, the rows of a tile have different
     taps, and none may look outside. b: as ``pack_pixels`` made it. sums: (parts, ..), each part of
-    it for a part of the pixels; the rows of each tile are rounded up to ROWS.
+    it for a part of the pixels; the rows of each tile are rounded up to ROWS. ``shares``: into how
+    many tasks the rows of a part are cut. ``more``: what is in sums is added to.
     """
     C, H, W = x.shape[1:]
     OW = size[1]
@@ -124,26 +130,27 @@ def sum_pixels(
     KH, KW = down.size, right.size
     K = KH * KW * C
     blocks = (K + ROWS - 1) // ROWS
-    T = cuts.size
     h = HALF // x.itemsize
     columns = columns_of(cuts, cuts.size, h)
     rows = h1 - h0
     pixels = (n1 - n0) * rows * OW
-    tall = min(TALL, blocks)  # rows of tiles that use a part of b while it is in cache
-    down_tasks = (blocks + tall - 1) // tall
-    band = max(1, DEPTH // (OW * I))  # rows of pixels in such a part
+    tall = (blocks + shares - 1) // shares
+    band = max(1, DEPTH // (OW * I))  # rows of pixels whose part of b and x stays in cache
     xf = x.reshape(x.size)
     bands = (rows + band - 1) // band
     S = len(sums)
     items = (n1 - n0) // I * bands
     total = sums.reshape(sums.size)
-    for task in prange(S * G * T * down_tasks):
-        g, tile = task // (T * down_tasks) % G, task // down_tasks % T
-        first, part_of = task % down_tasks * tall, task // (G * T * down_tasks)
-        last = min(first + tall, blocks)
-        left = columns_of(cuts, tile, h)
-        cut = cuts[tile]
-        width = cut * h
+    for task in prange(S * G * shares):
+        part_of, g, share = task // (G * shares), task // shares % G, task % shares
+        first, last = share * blocks // shares, (share + 1) * blocks // shares
+        if not more:
+            column = (part_of * G + g) * columns
+            for cut in cuts:
+                width = cut * h
+                goal = (column * blocks + first * width) * ROWS
+                fill(total, goal, 0, (last - first) * ROWS * width)
+                column += width
         places = np.empty(tall * ROWS, np.int64)
         for i in range(tall * ROWS):
             k = min(first * ROWS + i, K - 1)
@@ -156,33 +163,35 @@ def sum_pixels(
                 for i in range(I):
                     steps[j] = oh * SH * W + ow * SW + i * G * C * H * W
                     j += 1
-        goal = ((part_of * G + g) * columns + left) * blocks * ROWS
         for item in range(part_of * items // S, (part_of + 1) * items // S):
             q, top = item // bands, h0 + item % bands * band
             images = (n0 + q * I) * G * C * H * W
-            part = (g * columns + left) * pixels + q * rows * OW * I * width
-            # What is read after the last rows: the first ones, a band or some images further on.
+            # What is read after these rows: the same of the next band, or of the next images.
             onward = band * SH * W
             if item % bands == bands - 1:
                 onward = I * G * C * H * W - (bands - 1) * onward
-            for block in range(first, last):
-                tap = block * ROWS // C
-                a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
-                c, d = valid(right[tap % KW], SW, W, 0, OW)
-                to, r = goal + block * ROWS * width, (block - first) * ROWS
-                ahead = 0  # few channels: rows of a tile read the same, which is in the cache
-                if C % ROWS == 0:
-                    following = r + ROWS if block + 1 < last else 0
-                    ahead = places[following] - places[r] + (onward if following == 0 else 0)
-                run, runs, gap = (d - c) * I, z - a, (OW - d + c) * I
-                if gap == 0:
-                    run, runs = run * runs, 1
-                start = ((a - h0) * OW + c) * I
-                for k in range(start, start + run, DEPTH):  # once, unless rows are very long
-                    add_tile(
-                        cut, xf, images, places, r, steps, k, min(DEPTH, start + run - k),
-                        b, part + k * width, width, total, to, width, runs, gap, ahead,
-                    )  # fmt: skip
+            column = 0
+            for cut in cuts:
+                width = cut * h
+                part = (g * columns + column) * pixels + q * rows * OW * I * width
+                goal = ((part_of * G + g) * columns + column) * blocks * ROWS
+                column += width
+                # Few channels: rows of a tile read the same, which is in the cache.
+                ahead = onward if column == columns and C % ROWS == 0 else 0
+                for block in range(first, last):
+                    tap = block * ROWS // C
+                    a, z = valid(down[tap // KW], SH, H, top, min(top + band, h1))
+                    c, d = valid(right[tap % KW], SW, W, 0, OW)
+                    to, r = goal + block * ROWS * width, (block - first) * ROWS
+                    run, runs, gap = (d - c) * I, z - a, (OW - d + c) * I
+                    if gap == 0:
+                        run, runs = run * runs, 1
+                    start = ((a - h0) * OW + c) * I
+                    for k in range(start, start + run, DEPTH):  # once, unless rows are very long
+                        add_tile(
+                            cut, xf, images, places, r, steps, k, min(DEPTH, start + run - k),
+                            b, part + k * width, width, total, to, width, runs, gap, ahead,
+                        )  # fmt: skip
 
 
 def unpack_sums_numpy(
@@ -191,7 +200,7 @@ def unpack_sums_numpy(
     """The same in whole-array NumPy."""
     F, C = gw.shape[:2]
     K = th.size * tw.size * C
-    matrix = matrices_of(sums, G, -(-K // ROWS) * ROWS, cuts)[:, :K, : F // G]
+    matrix = matrices_of(sums.sum(0), G, -(-K // ROWS) * ROWS, cuts)[:, :K, : F // G]
     parts = matrix.reshape(G, th.size, tw.size, C, F // G).transpose(0, 4, 3, 1, 2)
     gw[...] = 0
     gw[:, :, th[:, None], tw] = parts.reshape(F, C, th.size, tw.size)
@@ -199,50 +208,51 @@ def unpack_sums_numpy(
 
 @kernel(numpy=unpack_sums_numpy)
 def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Array) -> None:
-    """gw[g M + m, c, th[kh], tw[kw]] = sums[g][tile][kh, kw, c][m in tile]; 0 for other taps."""
+    """gw[g M + m, c, th[kh], tw[kw]] = the sum over all parts of
+    sums[part][g][tile][kh, kw, c][m in tile]; 0 for other taps."""
     F, C, KH, KW = gw.shape
     taps, M = KH * KW, F // G
-    TH, TW = th.size, tw.size
-    rows = (TH * TW * C + ROWS - 1) // ROWS * ROWS
+    S, size = sums.shape
+    K = th.size * tw.size * C
+    rows = (K + ROWS - 1) // ROWS * ROWS
     h = HALF // gw.itemsize
     columns = columns_of(cuts, cuts.size, h)
-    gwf = gw.reshape(gw.size)
-    T = cuts.size
-    # Neighbours in gw are taps, or where there is one only, channels.
-    apart, run = (C, taps) if taps > 1 else (1, C)
-    for task in prange(G * T * 3):  # a tile has up to three vectors
-        g, tile, m = task // (T * 3), task // 3 % T, task % 3 * 2 * h
+    first_row = np.full(taps, -1)  # of a tap, in sums
+    for i in range(th.size):
+        for j in range(tw.size):
+            first_row[th[i] * KW + tw[j]] = (i * tw.size + j) * C
+    sf, gwf = sums.reshape(sums.size), gw.reshape(gw.size)
+    T, run = cuts.size, C * taps
+    shares = (run + 32 * h - 1) // (32 * h)
+    for task in prange(shares * G * T * 3):  # a tile has up to three vectors
+        share, g = task // (G * T * 3), task // (T * 3) % G
+        tile, m = task // 3 % T, task % 3 * 2 * h
         left = columns_of(cuts, tile, h)
         width = cuts[tile] * h
         source = (g * columns + left) * rows + m
+        goal = (g * M + left + m) * run
         some = min(2 * h, width - m, M - left - m)
-        goal = (g * M + left + m) * C * taps
-        if some > 0 and taps > TH * TW:
-            fill(gwf, goal, 0, some * C * taps)
-            for c in range(C):
-                for tap in range(TH * TW):
-                    to = goal + c * taps + th[tap // TW] * KW + tw[tap % TW]
-                    _put_column(gwf, to, C * taps, sums, source + (tap * C + c) * width, some)
-        elif some > 0:
-            for first in range(0, C * taps, run):
-                for i in range(0, run, 2 * h):
-                    s = source + (first // taps + i * apart) * width
-                    to, squares = goal + first + i, min(2 * h, run - i)
-                    if first + i + 2 * h <= C * taps:  # what is too much is overwritten later
-                        turn(sums, s, apart * width, squares, gwf, to, C * taps, some)
-                    else:
-                        for j in range(squares):
-                            _put_column(
-                                gwf, to + j, C * taps, sums, s + j * apart * width, some
-                            )
-
-
-@inline
-def _put_column(gw: Array, t: int, step: int, sums: Array, s: int, n: int) -> None:
-    """``gw[t : t + n * step : step] = sums[s : s + n]``."""
-    t, step, s = uint(t), uint(step), uint(s)
-    for m in range(uint(n)):
-        gw[t + m * step] = sums[s + m]
+        square = np.empty(4 * h * h, gw.dtype)
+        for i in range(share * 32 * h, min(share * 32 * h + 32 * h, run) if some > 0 else 0, 2 * h):
+            first = max(0, min(i, run - 2 * h))  # the last square may repeat what is before
+            here = min(2 * h, run - first)
+            c, tap = first // taps, first % taps
+            for j in range(here):
+                at = source + (first_row[tap] + c) * width
+                there = some if first_row[tap] >= 0 else 0
+                total = load_inside(sf, at, 0, there)
+                for part in range(1, S):
+                    total = total + load_inside(sf, part * size + at, 0, there)
+                store(square, j * 2 * h, total)
+                tap += 1
+                if tap == taps:
+                    c, tap = c + 1, 0
+            if here == 2 * h:
+                transpose(square, 0, 2 * h, here, gwf, goal + first, run, some)
+            else:
+                for j in range(here):
+                    for f in range(some):
+                        gwf[goal + f * run + j] = square[j * 2 * h + f]
 
 
 def grad_weight(
@@ -299,7 +309,7 @@ def _plan(
 def sum_of_products(
     gy: Array, x: Array, stride: Pair, down: Array, right: Array, G: int, inside: bool = False
 ) -> tuple[Array, Array]:
-    """``sum_pixels`` over all images and rows, flat, and the tiles that its columns are cut into.
+    """``sum_pixels`` over all images and rows, and the tiles that its columns are cut into.
 
     x: (N G, C, H, W), gy: (N G, M, OH, OW). inside: no tap leaves x.
     """
@@ -314,15 +324,24 @@ def sum_of_products(
     row = G * columns * OW * x.itemsize  # bytes of one row of one packed image
     some = max(1, CHUNK // (row * OH * I)) * I
     rows = OH if row * OH * I <= CHUNK else max(1, CHUNK // (row * I))
-    S = max(1, PARTS // (G * len(cuts) * -(-blocks // TALL)))
-    if backend.cpu_backend == "numpy":
-        S = 1
+    S, shares = _cut(G, blocks, columns * ROWS * x.itemsize)
     sums = empty((S, G * columns * blocks * ROWS), x)
-    sums[...] = 0
     b = empty((min(some, N) * rows * row // x.itemsize,), x)
     for n in range(0, N, some):
         for h in range(0, OH, rows):
             part = I, n, min(n + some, N), h, min(h + rows, OH), cuts
             pack_pixels(gy, b, G, *part)
-            sum_pixels(x, b, sums, (OH, OW), stride, down, right, G, *part)
-    return sums.sum(0) if S > 1 else sums[0], cuts
+            sum_pixels(x, b, sums, (OH, OW), stride, down, right, G, *part, shares, n + h > 0)
+    return sums, cuts
+
+
+def _cut(G: int, blocks: int, nbytes: int) -> tuple[int, int]:
+    """Into how many parts the pixels are cut, and the blocks of rows, of ``nbytes`` each."""
+    if backend.cpu_backend == "numpy":
+        return 1, 1
+    shares = -(-blocks // TALL)
+    shares += shares % 2 if shares > 1 else 0
+    S = max(1, PARTS // (G * shares))
+    if S == 1 and G * blocks * nbytes <= LARGEST:
+        S = 2
+    return S + S % 2 if S > 1 else 1, shares

@@ -69,7 +69,7 @@ def grad_weight(
     elif x.shape[1] == C < F:
         here = np.zeros(1, np.int64)
         sums, cuts = implicit_gemm_weight.sum_of_products(x, gy, ONE, here, here, 1)
-        for left, tile in views_of(sums, 1, -(-F // ROWS) * ROWS, cuts):
+        for left, tile in views_of(sums.sum(0), 1, -(-F // ROWS) * ROWS, cuts):
             gw[:, left : left + tile.shape[2], 0, 0] = tile[0, :F, : C - left]
     else:
         implicit_gemm_weight.grad_weight(gy, x, gw, ONE, ZERO, ONE)
