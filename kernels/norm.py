@@ -209,6 +209,46 @@ def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) 
         product[c] = b
 
 
+def _rectified_numpy(x: Array, gy: Array, m: Array, scale: Array, bend: Array) -> Array:
+    y = np.subtract(x, m[:, None])  # as _scale_numpy computes it
+    y *= scale[:, None]
+    y += bend[:, None]
+    return np.where(y <= 0, 0, gy)
+
+
+def _rectified_gradient_sums_numpy(
+    x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
+) -> None:
+    _gradient_sums_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, total, product)
+
+
+@kernel(numpy=_rectified_gradient_sums_numpy)
+def _rectified_gradient_sums(
+    x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
+) -> None:
+    """``_gradient_sums`` where gy counts as 0 for (x - m) scale + bend <= 0: where
+    ``_scale_relu``, by the same operations, cut its result."""
+    N, C, L = x.shape
+    xf, gyf = x.reshape(x.size), gy.reshape(gy.size)
+    zero = x.dtype.type(0)
+    for c in prange(C):
+        middle, factor, new = m[c], scale[c], bend[c]
+        a, b = np.float64(0), np.float64(0)
+        for n in range(N):
+            for start in range(0, L, RUN):
+                first = uint((n * C + c) * L + start)
+                part = x.dtype.type(0)
+                for i in range(uint(min(RUN, L - start))):
+                    d = xf[first + i] - middle
+                    g = gyf[first + i]  # read in any case: a masked load is slower
+                    g = zero if d * factor + new <= zero else g
+                    a += g
+                    part += g * d
+                b += part
+        total[c] = a
+        product[c] = b
+
+
 @kernel(numpy=_gradient_sums_numpy)
 def _column_gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
     """``_gradient_sums`` for L = 1, all in float64."""
@@ -263,6 +303,31 @@ def _combine_streamed(
         for k in range(vectors(gxf, first, end)):
             i = vector(gxf, first, end, k)
             stream(gxf, i, a * load(gyf, i) + b * (load(xf, i) - middle) + rest)
+
+
+def _rectified_combine_numpy(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
+) -> None:
+    _combine_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, scale, slope, shift, gx)
+
+
+@kernel(numpy=_rectified_combine_numpy)
+def _rectified_combine(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
+) -> None:
+    """``_combine`` where gy counts as 0 for (x - m) scale + bend <= 0."""
+    N, C, L = x.shape
+    xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
+    zero = x.dtype.type(0)
+    for row in prange(N * C):
+        short_vectors()
+        first, c = uint(row * L), row % C
+        middle, a, b, rest, new = m[c], scale[c], slope[c], shift[c], bend[c]
+        for i in range(uint(L)):
+            d = xf[first + i] - middle
+            g = gyf[first + i]
+            g = zero if d * a + new <= zero else g
+            gxf[first + i] = a * g + b * d + rest
 
 
 @kernel(numpy=_combine_numpy)
@@ -327,22 +392,32 @@ def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     return y
 
 
-def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:
-    """The sums of gy and of gy (x - mean) over N and L, as float64 (C)."""
+def gradient_sums(
+    x: Array, gy: Array, mean: Array, scale: Array | None = None, bend: Array | None = None
+) -> tuple[Array, Array]:
+    """The sums of gy and of gy (x - mean) over N and L, as float64 (C).
+
+    With ``scale`` and ``bend`` gy counts as 0 where :func:`scale_relu` of these gave 0.
+    """
     x, gy = _prepared(x), _prepared(gy)
     m = mean.astype(x.dtype)
     total, product = _zeros(x), _zeros(x)
-    _run(_gradient_sums, _column_gradient_sums, x, gy, m, total, product)
+    if scale is None or bend is None:
+        _run(_gradient_sums, _column_gradient_sums, x, gy, m, total, product)
+    elif x.size:
+        bent = (bend - (mean - m) * scale).astype(x.dtype)
+        _rectified_gradient_sums(x, gy, m, scale.astype(x.dtype), bent, total, product)
     return total, product - (mean - m) * total
 
 
 def combine(
     x: Array, gy: Array, mean: Array, scale: Array, slope: Array, shift: Array,
-    overwrite: bool = False,
+    overwrite: bool = False, bend: Array | None = None,
 ) -> Array:  # fmt: skip
     """gx = scale gy + slope (x - mean) + shift per channel; the four are float64 (C).
 
-    ``overwrite`` puts gx where gy was, if that is plain memory.
+    ``overwrite`` puts gx where gy was, if that is plain memory. ``bend``: as in
+    :func:`gradient_sums`.
     """
     dtype, x, given = x.dtype, _prepared(x), gy
     gy = _prepared(given)
@@ -350,7 +425,11 @@ def combine(
     gx = gy if overwrite and gy is given else empty(x.shape, x)
     shift = shift - (mean - m) * slope
     factors = (a.astype(x.dtype) for a in (scale, slope, shift))
-    _run(_for_result(_combine, gx, x, gy), _combine_columns, x, gy, m, *factors, gx)
+    if bend is None:
+        _run(_for_result(_combine, gx, x, gy), _combine_columns, x, gy, m, *factors, gx)
+    elif x.size:
+        bent = (bend - (mean - m) * scale).astype(x.dtype)
+        _rectified_combine(x, gy, m, *factors, bent, gx)
     return gx.astype(dtype, copy=False)
 
 

@@ -27,6 +27,7 @@ import minitorch_cnn as torch
 
 from .. import nn
 from ..nn import functional as F
+from ..nn.modules.norm_relu import norm_relu
 from ..tensor import Tensor
 from .registry import architecture
 from .shortcuts import make_shortcut
@@ -57,7 +58,7 @@ class OriginalBlock(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = F.relu(self.bn1(self.conv1(x)))
+        branch = norm_relu(self.bn1, self.conv1(x))
         branch = self.bn2(self.conv2(branch))
         return F.relu(self.shortcut(x, branch))
 
@@ -80,8 +81,8 @@ class PreActBlock(nn.Module):
         self.shortcut = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.conv1(F.relu(self.bn1(x)))
-        branch = self.conv2(F.relu(self.bn2(branch)))
+        branch = self.conv1(norm_relu(self.bn1, x))
+        branch = self.conv2(norm_relu(self.bn2, branch))
         return cast("Tensor", self.shortcut(x, branch))
 
 
@@ -158,12 +159,12 @@ class CifarResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))  # (N, 16, 32, 32)
+        x = norm_relu(self.bn1, self.conv1(x))  # (N, 16, 32, 32)
         x = self.layer1(x)  # (N, 16, 32, 32)
         x = self.layer2(x)  # (N, 32, 16, 16)
         x = self.layer3(x)  # (N, 64, 8, 8)
         if self.preact:
-            x = F.relu(self.bn2(x))
+            x = norm_relu(self.bn2, x)
         x = F.adaptive_avg_pool2d(x, 1)  # (N, 64, 1, 1)
         x = torch.flatten(x, 1)  # (N, 64)
         return cast("Tensor", self.fc(x))

@@ -20,6 +20,7 @@ import minitorch_cnn as torch
 
 from .. import nn
 from ..nn import functional as F
+from ..nn.modules.norm_relu import norm_relu
 from ..tensor import Tensor
 from .registry import architecture
 
@@ -56,7 +57,7 @@ class _DenseLayer(nn.Module):
 
     def bottleneck(self, *features: Tensor) -> Tensor:
         x = torch.cat(features, 1)  # (N, num_input_features, H, W)
-        return cast("Tensor", self.conv1(self.relu1(self.norm1(x))))
+        return cast("Tensor", self.conv1(norm_relu(self.norm1, x, self.relu1)))
 
     def forward(self, input: Tensor | Sequence[Tensor]) -> Tensor:
         features = [input] if isinstance(input, Tensor) else list(input)
@@ -65,7 +66,7 @@ class _DenseLayer(nn.Module):
             x = torch.utils.checkpoint.checkpoint(self.bottleneck, *features, use_reentrant=False)
         else:
             x = self.bottleneck(*features)  # (N, bn_size * k, H, W)
-        x = self.conv2(self.relu2(self.norm2(x)))  # (N, k, H, W)
+        x = self.conv2(norm_relu(self.norm2, x, self.relu2))  # (N, k, H, W)
         return F.dropout(x, self.drop_rate, self.training) if self.drop_rate > 0 else x
 
 

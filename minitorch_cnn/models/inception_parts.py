@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import minitorch_cnn as torch
 
 from .. import nn
-from ..nn import functional as F
+from ..nn.modules.norm_relu import norm_relu
 from ..tensor import Tensor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -22,6 +22,7 @@ Block = Callable[..., nn.Module]
 # subtracts these means and divides by these deviations.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+RELU = nn.ReLU(inplace=True)
 
 
 class BasicConv2d(nn.Module):
@@ -33,7 +34,7 @@ class BasicConv2d(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)), inplace=True)
+        return norm_relu(self.bn, self.conv(x), RELU)
 
 
 class Conv(NamedTuple):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from .. import nn
-from ..nn import functional as F
+from ..nn.modules.norm_relu import norm_relu
 from ..tensor import Tensor
 from .registry import architecture
 from .shortcuts import make_shortcut
@@ -59,10 +59,10 @@ class PreActBasic(nn.Module):
         self.shortcut = make_shortcut("identity", planes, planes) if shortcut is None else shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        activated = F.relu(self.norm1(x))
+        activated = norm_relu(self.norm1, x)
         identity = x if self.downsample is None else self.downsample(activated)
         out = self.conv1(activated)
-        out = self.conv2(F.relu(self.norm2(out)))
+        out = self.conv2(norm_relu(self.norm2, out))
         return cast("Tensor", self.shortcut(identity, out))
 
 
@@ -100,11 +100,11 @@ class PreActBottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        activated = F.relu(self.norm1(x))
+        activated = norm_relu(self.norm1, x)
         identity = x if self.downsample is None else self.downsample(activated)
         out = self.conv1(activated)
-        out = self.conv2(F.relu(self.norm2(out)))
-        out = self.conv3(F.relu(self.norm3(out)))
+        out = self.conv2(norm_relu(self.norm2, out))
+        out = self.conv3(norm_relu(self.norm3, out))
         return cast("Tensor", self.shortcut(identity, out))
 
 
@@ -222,7 +222,7 @@ class ResNetV2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         x = self.stages(x)
-        x = F.relu(self.norm(x))
+        x = norm_relu(self.norm, x)
         return cast("Tensor", self.head(x))
 
 

@@ -23,6 +23,7 @@ from typing import Any, cast
 import minitorch_cnn as torch
 
 from .. import nn
+from ..nn.modules.norm_relu import norm_relu
 from ..tensor import Tensor
 from .registry import architecture
 from .shortcuts import make_shortcut
@@ -93,7 +94,7 @@ class BasicBlock(nn.Module):
         self.shortcut = make_shortcut("identity", planes, planes) if shortcut is None else shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
+        out = norm_relu(self.bn1, self.conv1(x), self.relu)
         out = self.bn2(self.conv2(out))
         identity = x if self.downsample is None else self.downsample(x)
         return cast("Tensor", self.relu(self.shortcut(identity, out)))
@@ -139,8 +140,8 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
+        out = norm_relu(self.bn1, self.conv1(x), self.relu)
+        out = norm_relu(self.bn2, self.conv2(out), self.relu)
         out = self.bn3(self.conv3(out))
         identity = x if self.downsample is None else self.downsample(x)
         return cast("Tensor", self.relu(self.shortcut(identity, out)))
@@ -269,7 +270,7 @@ class ResNet(nn.Module):
                     nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = norm_relu(self.bn1, self.conv1(x), self.relu)
         x = self.maxpool(x)
         x = self.layer1(x)
         x = self.layer2(x)

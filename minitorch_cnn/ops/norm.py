@@ -68,33 +68,55 @@ def batch_norm(
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     image = x.reshape(x.shape[0], C, -1) if x.size else x.reshape(*x.shape[:2], 0)
     if training:
-        mean, var = kernels.norm.moments(image)
-        if M > 1:
-            _move(running_mean, mean, momentum)
-            _move(running_var, var * (M / (M - 1)), momentum)
+        mean, var = _batch_moments(image, running_mean, running_var, momentum)
     else:
         mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
     inverse = 1 / np.sqrt(var + eps)
     a = inverse if weight is None else inverse * weight
     y = kernels.norm.scale(image, mean, a, _or_zeros(bias, mean)).reshape(x.shape)
+    if training:
+        return y, _batch_gradients(image, mean, inverse, a)
     sums = _sums_of(image, mean, inverse)
+
+    def grad_x(gy: Array) -> Array:
+        wide = np.float32 if is_half(gy.dtype) else gy.dtype
+        return (gy.reshape(image.shape) * a.astype(wide)[:, None]).reshape(gy.shape)
+
+    return y, (grad_x, *_of_sums(sums))
+
+
+def _batch_moments(
+    x: Array, running_mean: Array | None, running_var: Array | None, momentum: float
+) -> tuple[Array, Array]:
+    """Of x (N, C, L); the running ones are moved towards them."""
+    mean, var = kernels.norm.moments(x)
+    M = x.shape[0] * x.shape[2]
+    if M > 1:
+        _move(running_mean, mean, momentum)
+        _move(running_var, var * (M / (M - 1)), momentum)
+    return mean, var
+
+
+def _batch_gradients(
+    x: Array, mean: Array, inverse: Array, a: Array, bend: Array | None = None
+) -> tuple[Callable[..., Array], ...]:
+    """Those of x, weight and bias, in training; ``bend``: the bias, if a ReLU is included."""
+    M = x.shape[0] * x.shape[2]
+    sums = _sums_of(x, mean, inverse, None if bend is None else a, bend)
 
     @overwriting
     def grad_x(gy: Array, overwrite: bool = False) -> Array:
-        g = gy.reshape(image.shape)
-        if not training:
-            wide = np.float32 if is_half(g.dtype) else g.dtype
-            return (g * a.astype(wide)[:, None]).reshape(gy.shape)
         total, product = sums(gy)
         slope, shift = -a * inverse * product / M, -a * total / M
-        gx = kernels.norm.combine(image, g, mean, a, slope, shift, overwrite)
-        return gx.reshape(gy.shape)
+        g = gy.reshape(x.shape)
+        return kernels.norm.combine(x, g, mean, a, slope, shift, overwrite, bend).reshape(gy.shape)
 
-    return y, (
-        grad_x,
-        lambda gy: sums(gy)[1].astype(gy.dtype),
-        lambda gy: sums(gy)[0].astype(gy.dtype),
-    )
+    return grad_x, *_of_sums(sums)
+
+
+def _of_sums(sums: Callable[[Array], tuple[Array, Array]]) -> tuple[Callable[..., Array], ...]:
+    """The gradients of weight and bias."""
+    return lambda gy: sums(gy)[1].astype(gy.dtype), lambda gy: sums(gy)[0].astype(gy.dtype)
 
 
 @op
@@ -104,30 +126,43 @@ def batch_norm_relu(
     bias: Array | None,
     /,
     *,
-    running_mean: Array,
-    running_var: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
     eps: float,
+    training: bool = False,
+    momentum: float = 0.0,
 ) -> Any:
-    """The larger of :func:`batch_norm` in evaluation and 0, without a derivative: for prediction.
+    """The larger of :func:`batch_norm` and 0. In evaluation without a derivative: for prediction.
 
-    x (N, C, ...) of float32 or float64, on the CPU. Cost: x is read and y written once.
+    x (N, C, ...) of float32 or float64, on the CPU; in training more than one value per channel.
+    Cost: as batch_norm alone. Where y is 0 is computed from x once more, so backward need not read
+    y.
     """
     _check("batch_norm", x, weight, bias, running_mean, running_var)
     image = x.reshape(*x.shape[:2], -1) if x.size else x.reshape(*x.shape[:2], 0)
-    mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
-    a = 1 / np.sqrt(var + eps)
-    a = a if weight is None else a * weight
-    y = kernels.norm.scale_relu(image, mean, a, _or_zeros(bias, mean))
-    return y.reshape(x.shape), ()
+    if training:
+        mean, var = _batch_moments(image, running_mean, running_var, momentum)
+    else:
+        mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
+    inverse = 1 / np.sqrt(var + eps)
+    a = inverse if weight is None else inverse * weight
+    shift = _or_zeros(bias, mean)
+    y = kernels.norm.scale_relu(image, mean, a, shift).reshape(x.shape)
+    return y, _batch_gradients(image, mean, inverse, a, shift) if training else ()
 
 
-def _sums_of(x: Array, mean: Array, inverse: Array) -> Callable[[Array], tuple[Array, Array]]:
-    """gy -> (sum of gy, sum of gy x^) per channel; all three gradients need them, computed once."""
+def _sums_of(
+    x: Array, mean: Array, inverse: Array, a: Array | None = None, bend: Array | None = None
+) -> Callable[[Array], tuple[Array, Array]]:
+    """gy -> (sum of gy, sum of gy x^) per channel; all three gradients need them, computed once.
+
+    With ``bend``, gy is that of max(a (x - mean) + bend, 0).
+    """
     last: list[Any] = [None, None]
 
     def sums(gy: Array) -> tuple[Array, Array]:
         if last[0] is not gy:
-            total, product = kernels.norm.gradient_sums(x, gy.reshape(x.shape), mean)
+            total, product = kernels.norm.gradient_sums(x, gy.reshape(x.shape), mean, a, bend)
             last[:] = gy, (total, product * inverse)
         result: tuple[Array, Array] = last[1]
         return result

@@ -1,7 +1,7 @@
 """Our models with PyTorch's layers: the yardstick of tests and benchmarks.
 
-A model file of ours uses nothing but PyTorch's names, so the same source runs with PyTorch when
-its imports are exchanged. Needs PyTorch, which the package itself never imports.
+A model file of ours uses nothing but PyTorch's names (and ``norm_relu``), so the same source runs
+with PyTorch when its imports are exchanged. Needs PyTorch, which the package itself never imports.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ _EXCHANGED = {
     "import minitorch_cnn as torch": "import torch",
     "from .. import nn": "from torch import nn",
     "from ..nn import functional as F": "from torch.nn import functional as F",
+    "from ..nn.modules.norm_relu import norm_relu": (
+        "norm_relu = lambda norm, x, relu=nn.functional.relu: relu(norm(x))"
+    ),
     "from ..tensor import Tensor": "from torch import Tensor",
     "from .registry import architecture": "architecture = lambda *a, **k: lambda f: f",
 }

@@ -94,10 +94,31 @@ def _their_batch_norm_relu(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return F.relu(F.batch_norm(x, mean, var, weight, bias, False, 0.1, eps))
 
 
+def _our_trained_norm_relu(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """Likewise, with what became of the running statistics."""
+    mean, var = map(place, _running(x))
+    settings = {"running_mean": mean, "running_var": var, "eps": eps, "training": True}
+    if x.is_cuda or x.array.dtype not in (np.float32, np.float64):
+        y = relu(norm.batch_norm(x, weight, bias, momentum=0.3, **settings))
+    else:
+        y = norm.batch_norm_relu(x, weight, bias, momentum=0.3, **settings)
+    return y, type(y)._wrap(mean), type(y)._wrap(var)
+
+
+def _their_trained_norm_relu(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    mean, var = (x.new_tensor(a) for a in _running(x))
+    return F.relu(F.batch_norm(x, mean, var, weight, bias, True, 0.3, eps)), mean, var
+
+
 CASES = (
     Case("batch_norm_relu", "norm.batch_norm_relu", _our_batch_norm_relu, _their_batch_norm_relu,
          _batch_norms().map(lambda call: Call(call.arrays, {"eps": call.settings["eps"]})),
          differentiable=False, rtol32=1e-3, atol32=1e-4),
+    Case("batch_norm_relu_trained", "norm.batch_norm_relu", _our_trained_norm_relu,
+         _their_trained_norm_relu,
+         _batch_norms().filter(lambda call: call.settings["training"])
+         .map(lambda call: Call(call.arrays, {"eps": call.settings["eps"]})),
+         smooth=False, rtol32=1e-3, atol32=1e-4),
     Case("batch_norm", "norm.batch_norm", _our_batch_norm, _their_batch_norm, _batch_norms(),
          rtol32=1e-3, atol32=1e-4),
     Case("group_norm", "norm.group_norm", norm.group_norm,

@@ -137,7 +137,9 @@ def test_same_bits_at_any_thread_count(
         mean, var = norm.moments(x)
         y = norm.scale(x, mean, scale, shift)
         gx = norm.combine(x, gy, mean, scale, slope, shift)
-        return mean, var, y, *norm.gradient_sums(x, gy, mean), gx, norm.channel_sums(x)
+        cut = norm.combine(x, gy, mean, scale, slope, shift, bend=shift)
+        sums = *norm.gradient_sums(x, gy, mean), *norm.gradient_sums(x, gy, mean, scale, shift)
+        return mean, var, y, *sums, gx, cut, norm.channel_sums(x)
 
     assert_same_bits_at_any_thread_count(run)
 
@@ -158,3 +160,50 @@ def test_scale_relu_reads_images_that_are_apart(
         want = (x - mean[:, None]) * scale[:, None] + shift[:, None]
         np.testing.assert_allclose(y, np.maximum(want, 0), rtol=1e-5, atol=1e-5)
         assert y.dtype == dtype
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@given(x=images())
+def test_gradients_of_a_norm_with_relu(backend: str, x: np.ndarray) -> None:
+    """As of relu and of the norm, one after the other, on x, mean, and so on, whose differences are
+    often such that y is 0, or all but."""
+    rng = np.random.default_rng(1)
+    T = x.dtype.type
+    x = np.round(x * 4).astype(T) / 4
+    gy = rng.standard_normal(x.shape).astype(T)
+    mean, bend = rng.integers(-4, 5, (2, x.shape[1])) / 4
+    mean += rng.choice([0, 1e-9], mean.shape)  # what is left of it, rounded, goes into bend
+    scale, slope, shift = rng.integers(-8, 9, (3, x.shape[1])) / 3
+    with using(backend):
+        y = norm.scale_relu(x, mean, scale, bend)
+        plain = np.where(y <= 0, T(0), gy)
+        sums = norm.gradient_sums(x, gy, mean, scale, bend)
+        gx = norm.combine(x, gy, mean, scale, slope, shift, bend=bend)
+        expected = norm.gradient_sums(x, plain, mean)
+        expected_gx = norm.combine(x, plain, mean, scale, slope, shift)
+    tolerance = {"rtol": 1e-10, "atol": 1e-12} if T is np.float64 else {"rtol": 1e-5, "atol": 1e-5}
+    for ours, theirs in zip((*sums, gx), (*expected, expected_gx)):
+        np.testing.assert_allclose(ours, theirs, **tolerance)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_backward_agrees_on_where_relu_has_cut(
+    backend: str, dtype: Any, rng: np.random.Generator
+) -> None:
+    """On sums that cancel to a rounding error: backward computes the same one."""
+    scale, bend = rng.standard_normal((2, 40))
+    mean = rng.standard_normal(40)
+    edge = (mean - bend / scale)[:, None]  # where y is 0
+    near = rng.integers(-2, 3, (3, 40, 130)) * np.finfo(dtype).eps * (abs(edge) + 1)
+    x = (edge + near).astype(dtype)
+    ones = np.ones_like(x)
+    zeros = np.zeros(40)
+    with using(backend):
+        y = norm.scale_relu(x, mean, scale, bend)
+        total, _ = norm.gradient_sums(x, ones, mean, scale, bend)
+        gx = norm.combine(x, ones, mean, scale, zeros, zeros, bend=bend)
+    seen = y > 0
+    assert 0 < seen.sum() < seen.size
+    np.testing.assert_array_equal(total, seen.sum((0, 2)))
+    np.testing.assert_array_equal(gx != 0, seen)

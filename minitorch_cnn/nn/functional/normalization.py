@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,25 @@ def batch_norm(
     ``training`` takes the batch's statistics (the biased variance) and moves the running ones by
     ``momentum`` towards them (the unbiased variance), in place.
     """
-    y = ops.batch_norm(
+    return _batch_norm(
+        ops.batch_norm, input, running_mean, running_var, weight, bias, training, momentum, eps
+    )
+
+
+def batch_norm_relu(input: Tensor, *args: Any) -> Tensor:
+    """max(:func:`batch_norm`, 0) in one pass, of float32 or float64 on the CPU; same arguments.
+
+    Not PyTorch's; ``nn.modules.norm_relu`` says when it is called.
+    """
+    return _batch_norm(ops.batch_norm_relu, input, *args)
+
+
+def _batch_norm(
+    op: Callable[..., Tensor], input: Tensor, running_mean: Tensor | None,
+    running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None, training: bool,
+    momentum: float, eps: float,
+) -> Tensor:  # fmt: skip
+    y = op(
         check_tensor("batch_norm", input), weight, bias,
         running_mean=_array(running_mean), running_var=_array(running_var), training=training,
         momentum=momentum, eps=eps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -101,6 +101,9 @@ class _NormBase(Module):
 
 class _BatchNorm(_NormBase):
     def forward(self, input: Tensor) -> Tensor:
+        return self._normalized(input, F.batch_norm)
+
+    def _normalized(self, input: Tensor, batch_norm: Callable[..., Tensor]) -> Tensor:
         self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
@@ -111,7 +114,7 @@ class _BatchNorm(_NormBase):
                 if self.momentum is None:  # the plain mean of all batches so far
                     momentum = 1 / float(seen.array)
         keeps = not self.training or self.track_running_stats
-        return F.batch_norm(
+        return batch_norm(
             input,
             self.running_mean if keeps else None,
             self.running_var if keeps else None,

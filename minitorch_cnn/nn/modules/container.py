@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
+from .activation import ReLU
+from .batchnorm import BatchNorm2d
 from .module import Module, indented
+from .norm_relu import norm_relu
 
 S = TypeVar("S", bound="_Row")
 
@@ -95,9 +98,18 @@ class Sequential(_Row):
         return self
 
     def forward(self, input: Any) -> Any:
+        norm = None  # a layer that has one pass less to make if a ReLU follows
         for module in self._modules.values():
-            input = module(input)
-        return input
+            if norm is not None:
+                if type(module) is ReLU:
+                    input, norm = norm_relu(norm, input, module), None
+                    continue
+                input, norm = norm(input), None
+            if type(module) is BatchNorm2d:
+                norm = module
+            else:
+                input = module(input)
+        return input if norm is None else norm(input)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
