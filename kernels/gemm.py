@@ -114,7 +114,7 @@ def _add_rows(
     a: Array, rows: Array, r: int, steps: Array, k0: int, depth: int,
     b: Array, q: int, b_row: int, to: Array, t: int, to_row: int, n: int, ahead: int, times: int,
 ) -> None:  # fmt: skip
-    """``outer_products`` of ROWS rows and n columns; of b, no more than these are read.
+    """``outer_products`` of ROWS rows and n columns; beyond, nothing is read or written.
 
     Meanwhile, n / times columns are fetched that lie ``ahead`` numbers behind b's first.
     """
@@ -205,19 +205,28 @@ def gemm(
         following = _start(next_panel, in_place, N, OH, OW, K, LD, panel)
         acc = np.empty(ROWS * ACC, c.dtype)
         times = (bottom - top + ROWS - 1) // ROWS  # that each part of the panel is passed over
-        for k in range(0, depth, DEPTH):
+        some = (depth + DEPTH - 1) // DEPTH
+        some = (depth + some - 1) // some
+        for k in range(0, depth, some):
             # The part to be read next: the rows below, or the first ones of the next task's panel.
-            to_next = DEPTH * LD if k + DEPTH < depth else following - source - k * LD
+            to_next = some * LD if k + some < depth else following - source - k * LD
             for m in range(top, bottom, ROWS):
-                ahead = to_next + (m - top) // ROWS * columns // times
+                # Sums go to c, or where a row of the panel is not one of c, to acc and from there.
+                to, to_row, sums = ((n0 * M + m) * OH + h0) * OW + w0, OH * OW, cf
+                straight = n1 - n0 == 1 and m + ROWS <= M
+                if not straight:
+                    to, to_row, sums = 0, ACC, acc
                 # Each block of the sum is added up by itself: a shorter chain rounds less.
-                for i in range(min(ROWS, M - m)):
-                    fill(acc, i * ACC, bias[g * M + m + i] if k == 0 else zero, columns)
+                if k == 0 or not straight:
+                    for i in range(min(ROWS, M - m)):
+                        start = bias[g * M + m + i] if k == 0 else zero
+                        fill(sums, to + i * to_row, start, columns)
+                ahead = to_next + (m - top) // ROWS * columns // times
                 _add_rows(
-                    a, rows, m - top, steps, k, min(DEPTH, depth - k),
-                    bf, source + k * LD, LD, acc, 0, ACC, columns, ahead, times,
+                    a, rows, m - top, steps, k, min(some, depth - k),
+                    bf, source + k * LD, LD, sums, to, to_row, columns, ahead, times,
                 )  # fmt: skip
-                for i in range(min(ROWS, M - m)):
+                for i in range(0 if straight else min(ROWS, M - m)):
                     for n in range(n0, n1):
                         to = ((n * M + m + i) * OH + h0) * OW + w0
                         if k == 0:

@@ -80,8 +80,14 @@ def _pack(
 
 
 def _chunk(panels: int, nbytes: int) -> int:
-    """How many panels of ``nbytes`` exist at a time."""
-    return max(1, min(panels, WORKSPACE * backend.get_num_threads() // max(1, nbytes)))
+    """How many panels of ``nbytes`` exist at a time: as many for each thread, which packs those
+    that it multiplies, unless they are huge."""
+    each = max(1, min(WORKSPACE, LARGEST) // max(1, nbytes))
+    if nbytes > LARGEST:
+        return 1
+    threads = backend.get_num_threads()
+    rounds = -(-panels // (each * threads))
+    return min(panels, -(-panels // (rounds * threads)) * threads)
 
 
 def grad_weight(

@@ -67,7 +67,7 @@ HALVES = (6, 4, 3, 2, 1)  # the tiles that there are, in half vectors
 def _generator(halves: int, masked: bool = False) -> Any:
     """outer_products for a tile of ``halves`` half vectors, as a function that writes LLVM IR.
 
-    The argument n is used by a ``masked`` tile: of b, n columns are there, the rest is not read.
+    The argument n is used by a ``masked`` tile: n columns are there, the rest is not touched.
     """
     from llvmlite import ir
     from numba.core import types
@@ -118,8 +118,10 @@ def _generator(halves: int, masked: bool = False) -> Any:
                 zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
                 return builder.shuffle_vector(first, nothing, zeros)
 
-            def load_columns(v: int, at: Any) -> Any:
-                place = element(pb, builder.add(at, integer(begins[v])), kinds[v])
+            def columns_at(base: Any, v: int, at: Any) -> Any:
+                return element(base, builder.add(at, integer(begins[v])), kinds[v])
+
+            def load_columns(v: int, place: Any) -> Any:
                 if not masked:
                     return aligned(builder.load(place))
                 kind = f"v{widths[v]}{number.intrinsic_name}"
@@ -129,6 +131,18 @@ def _generator(halves: int, masked: bool = False) -> Any:
                     name, kinds[v],
                     [kinds[v].as_pointer(), ir.IntType(32), mask.type, kinds[v]],
                     [place, ir.IntType(32)(itemsize), mask, nothing],
+                )  # fmt: skip
+
+            def store_columns(v: int, value: Any, place: Any) -> None:
+                if not masked:
+                    aligned(builder.store(value, place))
+                    return
+                kind = f"v{widths[v]}{number.intrinsic_name}"
+                name = f"llvm.masked.store.{kind}.p0{kind}"
+                call(
+                    name, ir.VoidType(),
+                    [kinds[v], kinds[v].as_pointer(), ir.IntType(32), mask.type],
+                    [value, place, ir.IntType(32)(itemsize), mask],
                 )  # fmt: skip
 
             def fetch(place: Any) -> None:
@@ -184,7 +198,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
             builder.position_at_end(loop)
             k, at_b = builder.phi(integer), builder.phi(integer)
             sums = [builder.phi(kinds[v]) for _, v in tile]
-            columns = [load_columns(v, at_b) for v in range(len(widths))]
+            columns = [load_columns(v, columns_at(pb, v, at_b)) for v in range(len(widths))]
             step = builder.load(element(psteps, k))
             more = []
             for i, start in enumerate(starts):  # one by one: eight at a time take eight registers
@@ -224,8 +238,8 @@ def _generator(halves: int, masked: bool = False) -> Any:
 
             for (i, v), total in zip(tile, more):
                 at = builder.add(t, builder.mul(integer(i), to_row))
-                place = element(pto, builder.add(at, integer(begins[v])), kinds[v])
-                aligned(builder.store(builder.fadd(aligned(builder.load(place)), total), place))
+                place = columns_at(pto, v, at)
+                store_columns(v, builder.fadd(load_columns(v, place), total), place)
             return target.get_dummy_value()
 
         return signature, write
