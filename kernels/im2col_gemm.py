@@ -80,14 +80,13 @@ def _pack(
 
 
 def _chunk(panels: int, nbytes: int) -> int:
-    """How many panels of ``nbytes`` exist at a time: as many for each thread, which packs those
-    that it multiplies, unless they are huge."""
-    each = max(1, min(WORKSPACE, LARGEST) // max(1, nbytes))
+    """How many panels of ``nbytes`` exist at a time: equally many for each thread, so that it
+    multiplies those that it has packed; one for all threads if they are huge."""
     if nbytes > LARGEST:
         return 1
-    threads = backend.get_num_threads()
-    rounds = -(-panels // (each * threads))
-    return min(panels, -(-panels // (rounds * threads)) * threads)
+    at_once = backend.get_num_threads() * max(1, WORKSPACE // max(1, nbytes))
+    rounds = max(1, -(-panels // at_once))
+    return max(1, -(-panels // rounds))
 
 
 def grad_weight(

@@ -83,8 +83,7 @@ def pack_pixels(
 
 def sum_pixels_numpy(
     x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
-    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array, shares: int,
-    more: bool,
+    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array, shares: int, more: bool,
 ) -> None:  # fmt: skip
     """The same in whole-array NumPy."""
     if not more:
@@ -113,8 +112,7 @@ def sum_pixels_numpy(
 @kernel(numpy=sum_pixels_numpy, parallel_above=1 << 13)
 def sum_pixels(
     x: Array, b: Array, sums: Array, size: Pair, stride: Pair, down: Array, right: Array, G: int,
-    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array, shares: int,
-    more: bool,
+    I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array, shares: int, more: bool,
 ) -> None:  # fmt: skip
     """sums[.][g][tile][kh, kw, c][m in tile] (+)= the sum over n0 <= n < n1, h0 <= oh < h1 and all
     ow of x[n G + g, c, oh SH + down[kh], ow SW + right[kw]] * b[g][tile][n, oh, ow][m].
