@@ -71,7 +71,6 @@ def _generator(halves: int, masked: bool = False) -> Any:
     """
     from llvmlite import ir
     from numba.core import types
-    from numba.core.cgutils import get_or_insert_function
 
     def typed(
         context: Any, a: Any, a0: Any, rows: Any, r: Any, steps: Any, k0: Any, depth: Any,
@@ -89,17 +88,12 @@ def _generator(halves: int, masked: bool = False) -> Any:
             widths = [full] * (halves // 2) + [full // 2] * (halves % 2)
             begins = [i * full for i in range(len(widths))]
             kinds = [ir.VectorType(number, w) for w in widths]
+            names = [f"v{w}{number.intrinsic_name}" for w in widths]
             integer = arguments[1].type
 
-            def call(name: str, kind: Any, parameters: list[Any], args: list[Any]) -> Any:
-                function = get_or_insert_function(  # type: ignore[no-untyped-call]
-                    builder.module, ir.FunctionType(kind, parameters), name
-                )
-                return builder.call(function, args)
-
             def fma(v: int, x: Any, y: Any, z: Any) -> Any:
-                name = f"llvm.fma.v{widths[v]}{number.intrinsic_name}"
-                return call(name, kinds[v], [kinds[v]] * 3, [x, y, z])
+                name = f"llvm.fma.{names[v]}"
+                return _call(builder, name, kinds[v], [x, y, z])
 
             def pointer(i: int) -> Any:
                 return target.make_array(signature.args[i])(target, builder, arguments[i]).data
@@ -112,46 +106,22 @@ def _generator(halves: int, masked: bool = False) -> Any:
                 instruction.align = itemsize
                 return instruction
 
-            def everywhere(width: int, value: Any) -> Any:
-                nothing = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
-                first = builder.insert_element(nothing, value, ir.IntType(32)(0))
-                zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-                return builder.shuffle_vector(first, nothing, zeros)
-
             def columns_at(base: Any, v: int, at: Any) -> Any:
                 return element(base, builder.add(at, integer(begins[v])), kinds[v])
 
             def load_columns(v: int, place: Any) -> Any:
                 if not masked:
                     return aligned(builder.load(place))
-                kind = f"v{widths[v]}{number.intrinsic_name}"
-                name = f"llvm.masked.load.{kind}.p0{kind}"
                 nothing = ir.Constant(kinds[v], [0] * widths[v])
-                return call(
-                    name, kinds[v],
-                    [kinds[v].as_pointer(), ir.IntType(32), mask.type, kinds[v]],
-                    [place, ir.IntType(32)(itemsize), mask, nothing],
-                )  # fmt: skip
+                args = [place, ir.IntType(32)(itemsize), mask, nothing]
+                return _call(builder, f"llvm.masked.load.{names[v]}.p0{names[v]}", kinds[v], args)
 
             def store_columns(v: int, value: Any, place: Any) -> None:
                 if not masked:
                     aligned(builder.store(value, place))
                     return
-                kind = f"v{widths[v]}{number.intrinsic_name}"
-                name = f"llvm.masked.store.{kind}.p0{kind}"
-                call(
-                    name, ir.VoidType(),
-                    [kinds[v], kinds[v].as_pointer(), ir.IntType(32), mask.type],
-                    [value, place, ir.IntType(32)(itemsize), mask],
-                )  # fmt: skip
-
-            def fetch(place: Any) -> None:
-                byte, option = ir.IntType(8).as_pointer(), ir.IntType(32)
-                # Data, to be read, into the second cache: there is more of it than the first holds.
-                options = [option(0), option(2), option(1)]
-                parameters = [byte, option, option, option]
-                arguments = [builder.bitcast(place, byte), *options]
-                call("llvm.prefetch.p0i8", ir.VoidType(), parameters, arguments)
+                name = f"llvm.masked.store.{names[v]}.p0{names[v]}"
+                _call(builder, name, ir.VoidType(), [value, place, ir.IntType(32)(itemsize), mask])
 
             pa, prows, psteps, pb, pto = (pointer(i) for i in (0, 2, 4, 7, 10))
             a0, r, k0, depth = (arguments[i] for i in (1, 3, 5, 6))
@@ -159,7 +129,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
             t, to_row, n, runs, gap, a_ahead, ahead = arguments[11:]
             if masked:
                 lanes = ir.VectorType(integer, widths[0])
-                count = everywhere(widths[0], n)
+                count = _everywhere(builder, widths[0], n)
                 mask = builder.icmp_signed("<", ir.Constant(lanes, list(range(widths[0]))), count)
             places = [builder.load(element(prows, builder.add(r, integer(i)))) for i in range(ROWS)]
             starts = [element(pa, builder.add(a0, place)) for place in places]
@@ -184,11 +154,11 @@ def _generator(halves: int, masked: bool = False) -> Any:
             with builder.if_then(builder.icmp_signed("!=", a_ahead, integer(0))):
                 to_fetch = builder.add(builder.load(element(psteps, part_k)), a_ahead)
                 for start in starts:
-                    fetch(element(start, to_fetch))
+                    _fetch(builder, element(start, to_fetch))
             with builder.if_then(builder.icmp_signed("!=", ahead, integer(0))):
                 to_fetch = builder.add(part_b, ahead)
                 for _ in range(FETCHED):
-                    fetch(element(pb, to_fetch))
+                    _fetch(builder, element(pb, to_fetch))
                     to_fetch = builder.add(to_fetch, b_row)
             end = builder.add(part_k, integer(FETCHED))
             end = builder.select(builder.icmp_signed("<", end, last), end, last)
@@ -203,7 +173,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
             more = []
             for i, start in enumerate(starts):  # one by one: eight at a time take eight registers
                 factor = builder.load(element(start, step))
-                wide = {w: everywhere(w, factor) for w in widths}
+                wide = {w: _everywhere(builder, w, factor) for w in widths}
                 for v, w in enumerate(widths):
                     more.append(fma(v, wide[w], columns[v], sums[i * len(widths) + v]))
             following, following_b = builder.add(k, integer(1)), builder.add(at_b, b_row)
@@ -245,6 +215,35 @@ def _generator(halves: int, masked: bool = False) -> Any:
         return signature, write
 
     return typed
+
+
+def _call(builder: Any, name: str, kind: Any, args: list[Any]) -> Any:
+    """One of LLVM's own functions."""
+    from llvmlite import ir
+    from numba.core.cgutils import get_or_insert_function
+
+    of_kind = ir.FunctionType(kind, [a.type for a in args])
+    function = get_or_insert_function(builder.module, of_kind, name)  # type: ignore[no-untyped-call]
+    return builder.call(function, args)
+
+
+def _everywhere(builder: Any, width: int, value: Any) -> Any:
+    """A vector of copies of a number."""
+    from llvmlite import ir
+
+    nothing = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+    return builder.shuffle_vector(first, nothing, zeros)
+
+
+def _fetch(builder: Any, place: Any) -> None:
+    """Data, to be read, into the second cache: there is more of it than the first holds."""
+    from llvmlite import ir
+
+    byte, option = ir.IntType(8).as_pointer(), ir.IntType(32)
+    args = [builder.bitcast(place, byte), option(0), option(2), option(1)]
+    _call(builder, "llvm.prefetch.p0i8", ir.VoidType(), args)
 
 
 def as_it_stands(module: Any, loop: Any, branch: Any) -> None:
