@@ -28,7 +28,7 @@ from .scalar import normal as _normal
 from .scalar import sigmoid as _sigmoid
 from .scalar import tanh as _tanh
 from .scalar import tanh_of_softplus as _tanh_of_softplus
-from .simd import BLOCK, at_least, block, load, stream, vector, vectors, where_above_zero
+from .simd import BLOCK, at_least, block, choose, load, stream, vector, vectors, where_above_zero
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
@@ -118,6 +118,17 @@ def leaky_relu(x: Array, y: Array, slope: float) -> None:
         y[i] = x[i] if x[i] > zero else x[i] * slope
 
 
+@kernel(numpy=_leaky_relu_numpy, streams=leaky_relu)
+def leaky_relu_streamed(x: Array, y: Array, slope: float) -> None:
+    """``leaky_relu`` for a large result: y lies apart."""
+    for task in prange(y.size // BLOCK):
+        first, end = block(0, y.size, task)
+        for k in range(vectors(y, first, end)):
+            i = vector(y, first, end, k)
+            v = load(x, i)
+            stream(y, i, choose(v, v, v * slope))
+
+
 def _leaky_relu_grad_numpy(x: Array, gy: Array, gx: Array, slope: float) -> None:
     gx[:] = np.where(x > 0, gy, gy * slope)
 
@@ -129,6 +140,17 @@ def leaky_relu_grad(x: Array, gy: Array, gx: Array, slope: float) -> None:
     for i in prange(x.size):
         short_vectors()
         gx[i] = gy[i] if x[i] > zero else gy[i] * slope
+
+
+@kernel(numpy=_leaky_relu_grad_numpy, streams=leaky_relu_grad)
+def leaky_relu_grad_streamed(x: Array, gy: Array, gx: Array, slope: float) -> None:
+    """``leaky_relu_grad`` for a large result: gx lies apart."""
+    for task in prange(gx.size // BLOCK):
+        first, end = block(0, gx.size, task)
+        for k in range(vectors(gx, first, end)):
+            i = vector(gx, first, end, k)
+            v = load(gy, i)
+            stream(gx, i, choose(load(x, i), v, v * slope))
 
 
 def _clip_numpy(x: Array, y: Array, low: float, high: float) -> None:

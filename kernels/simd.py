@@ -77,6 +77,11 @@ def _where_above_zero(y: Array, v: Array) -> Array:
     return np.where(y <= 0, v.dtype.type(0), v)
 
 
+def _choose(x: Array, v: Array, w: Array) -> Array:
+    """The numbers of v where x > 0, else (and where x is NaN) those of w."""
+    return np.where(x > 0, v, w)
+
+
 def _transpose(
     source: Array, s: int, s_row: int, rows: int, to: Array, t: int, t_row: int, columns: int
 ) -> None:
@@ -120,10 +125,12 @@ stream: Any
 past_boundary: Any
 at_least: Any
 where_above_zero: Any
+choose: Any
 transpose: Any
 load, load_inside, store = _load, _load_inside, _store
 stream, past_boundary = _stream, _past_boundary
 at_least, where_above_zero, transpose = _at_least, _where_above_zero, _transpose
+choose = _choose
 product = _product
 if COMPILED:
     from . import simd_llvm
@@ -131,6 +138,7 @@ if COMPILED:
     load, load_inside, store = simd_llvm.load, simd_llvm.load_inside, simd_llvm.store
     stream, past_boundary = simd_llvm.stream, simd_llvm.past_boundary
     at_least, where_above_zero = simd_llvm.at_least, simd_llvm.where_above_zero
+    choose = simd_llvm.choose
     transpose, product = simd_llvm.transpose, simd_llvm.product
 tall_product, low_product = product(TALL, WIDE), product(LOW, WIDE)
 

@@ -206,6 +206,18 @@ def where_above_zero(context: Any, y: Any, v: Any) -> Any:
 
 
 @intrinsic
+def choose(context: Any, x: Any, v: Any, w: Any) -> Any:
+    """The numbers of v where x > 0, else (and where x is NaN) those of w."""
+
+    def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, v, w = arguments
+        nothing = _everywhere(builder, v.type, v.type.element(0))
+        return builder.select(builder.fcmp_ordered(">", x, nothing), v, w)
+
+    return v(x, v, w), write
+
+
+@intrinsic
 def transpose(
     context: Any, source: Any, s: Any, s_row: Any, rows: Any, to: Any, t: Any, t_row: Any,
     columns: Any,

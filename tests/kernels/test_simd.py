@@ -100,6 +100,12 @@ def _above_zero(y: Any, v: Any, to: Any) -> None:
     simd.store(to, 0, simd.where_above_zero(simd.load(y, 0), simd.load(v, 0)))
 
 
+@compiled
+def _chosen(x: Any, v: Any, to: Any) -> None:
+    some = simd.load(v, 0)
+    simd.store(to, 0, simd.choose(simd.load(x, 0), some, some * 2))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_vectors_cover_a_range_and_nothing_else(dtype: Any) -> None:
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
@@ -127,3 +133,14 @@ def test_where_above_zero(dtype: Any) -> None:
     _above_zero(y, v, to)
     expected = [0 if a <= 0 else b for a, b in zip(y, v)]
     np.testing.assert_array_equal(to, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_choose(dtype: Any) -> None:
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    x = np.resize(np.array([1, -1, 0, np.nan, -0.0, np.inf, -np.inf, 1e-40], dtype), lanes)
+    v = np.arange(1, lanes + 1, dtype=dtype)
+    v[0] = np.nan
+    to = np.zeros(lanes, dtype)
+    _chosen(x, v, to)
+    np.testing.assert_array_equal(to, [b if a > 0 else 2 * b for a, b in zip(x, v)])

@@ -59,6 +59,17 @@ def test_relu(dtype: Any, called: list[str]) -> None:
     assert called == ["relu_streamed", "relu_grad_streamed"]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_leaky_relu(dtype: Any, called: list[str]) -> None:
+    x, gy = numbers(N, dtype), numbers(N, dtype, 1)
+    slope = dtype(0.01)
+    y = elementwise.apply(elementwise.leaky_relu, x, settings=(0.01,))
+    np.testing.assert_array_equal(y, np.where(x > 0, x, x * slope))
+    gx = elementwise.apply(elementwise.leaky_relu_grad, x, gy, settings=(0.01,))
+    np.testing.assert_array_equal(gx, np.where(x > 0, gy, gy * slope))
+    assert called == ["leaky_relu_streamed", "leaky_relu_grad_streamed"]
+
+
 def test_what_is_overwritten_is_not_streamed(called: list[str]) -> None:
     x = numbers(N, np.float32)
     expected = np.maximum(x, 0)
