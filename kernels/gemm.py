@@ -347,7 +347,7 @@ def matmul(a: Array, b: Array) -> Array:
     c = empty((*batch, M, N), a, op="matmul")
     if K == 0:
         c[...] = 0
-    elif c.size and not batch and b.strides[0] < b.strides[1]:
+    elif c.size and not batch and b.strides[0] < b.strides[1] and N > M:
         _matmul_transposed(a, contiguous(b.T), c)
     elif c.size:
         a = _stack(a, batch if a.ndim > 2 else ())

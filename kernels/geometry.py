@@ -12,6 +12,7 @@ output_padding says which of the S heights that give the same OH is meant.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Sequence
 
@@ -60,6 +61,7 @@ def conv_size(
     return conv_output(H, KH, S[0], P[0], D[0]), conv_output(W, KW, S[1], P[1], D[1])
 
 
+@functools.lru_cache(1024)
 def conv_output_size(op: str, size: Pair, kernel: Pair, S: Pair, P: Pair, D: Pair) -> Pair:
     """(OH, OW) of a convolution over ``size`` = (H, W); RuntimeError if the kernel does not fit."""
     padded = tuple(n + 2 * p for n, p in zip(size, P))
@@ -109,8 +111,9 @@ def pool_output(size: int, K: int, S: int, P: int, D: int, ceil_mode: bool) -> i
     return out
 
 
+@functools.lru_cache(1024)
 def pool_output_size(
-    op: str, x_shape: Sequence[int], kernel: Pair, S: Pair, P: Pair, D: Pair, ceil_mode: bool
+    op: str, x_shape: tuple[int, ...], kernel: Pair, S: Pair, P: Pair, D: Pair, ceil_mode: bool
 ) -> Pair:
     """(OH, OW) of a pooling over the last two axes; RuntimeError as PyTorch has it."""
     for k, p, d in zip(kernel, P, D):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,11 +81,22 @@ def avg_pool2d(
         divisor = np.array(integer(divisor_override, "divisor_override", name))
         if divisor == 0:
             raise RuntimeError(f"{name}(): divisor must be not zero")
-    elif count_include_pad:
-        divisor = _outer(*map(_padded_lengths, size, kernel, S, P, windows))
     else:
-        divisor = _outer(rows[1] - rows[0], columns[1] - columns[0])
+        divisor = _window_sizes(size, kernel, S, P, windows, count_include_pad)
     return _mean(x, rows, columns, divisor)
+
+
+@functools.lru_cache(256)
+def _window_sizes(
+    size: Pair, kernel: Pair, S: Pair, P: Pair, windows: Pair, count_include_pad: bool
+) -> Array:
+    """The elements of each window (OH, OW), or one number where all are alike."""
+    if count_include_pad:
+        sizes = _outer(*map(_padded_lengths, size, kernel, S, P, windows))
+    else:
+        ranges = map(kernels.pool.kernel_ranges, size, kernel, S, P, windows)
+        sizes = _outer(*(last - first for first, last in ranges))
+    return sizes[0, 0] if (sizes == sizes[0, 0]).all() else sizes
 
 
 def _padded_lengths(size: int, K: int, S: int, P: int, windows: int) -> Array:
