@@ -36,6 +36,8 @@ def windows_inside(offset: int, S: int, size: int, windows: int) -> Any:
 
 _windows_inside = inline(windows_inside)
 
+TOGETHER = 1 << 12  # numbers of small planes that max pooling takes together
+
 
 def _max_pool2d_numpy(
     x: Array, y: Array, indices: Array, lowest: Any, KH: int, KW: int, SH: int, SW: int, PH: int,
@@ -117,9 +119,10 @@ def _max_pool2d(
     In the plane with its padding, ``wide`` columns, window p = oh wide + ow begins at element SW p
     (without padding, in the plane itself).
     Windows with ow >= OW run on into the next row: computing them, and leaving them out at the
-    end, is cheaper than many short rows. Padding is the lowest number there is, which never wins;
-    only a window of nothing else has to be looked at again. The buffers are flat, as a view of a
-    row costs as much as its few numbers.
+    end, is cheaper than many short rows. Small planes whose windows cover them exactly follow each
+    other like the rows of one, and are taken together. Padding is the lowest number there is, which
+    never wins; only a window of nothing else has to be looked at again. The buffers are flat, as a
+    view of a row costs as much as its few numbers.
     """
     planes, H, W = x.shape
     _, OH, OW = y.shape
@@ -128,25 +131,31 @@ def _max_pool2d(
     if not padding:
         wide = W
     inside = min(W, wide - PW)
-    rows = OH if SH == SW else 1
-    size = high * wide // SW + 1
-    xf = x.reshape(x.size)
     several = max(1, min(16, planes // 64))
+    at_once = 1  # planes
+    if not padding and SH == SW and OH * SH == H:
+        at_once = max(1, min(several, TOGETHER // (H * W)))
+    rows = at_once * OH if SH == SW else 1
+    size = (high + (at_once - 1) * H) * wide // SW + 1
+    xf, yf, to = x.reshape(x.size), y.reshape(y.size), indices.reshape(indices.size)
     for block in prange((planes + several - 1) // several):
         padded = np.empty(high * wide if padding else 0, x.dtype)
         seen = padded if padding else xf
         parts = np.empty(SW * size, x.dtype)
         best = np.empty((rows - 1) * wide + OW, x.dtype)
         at = np.empty(len(best), np.int32)  # counted from the window's first element
-        for n in range(block * several, min(planes, (block + 1) * several)):
+        end = min(planes, (block + 1) * several)
+        for n in range(block * several, end, at_once):
+            more = min(at_once, end - n) - 1
             for i in range(len(padded)):
                 padded[uint(i)] = lowest
             for h in range(PH, min(high, H + PH) if padding else 0):
                 for w in range(inside):
                     i = uint(h * wide + PW + w)
                     padded[i] = x[n, uint(h - PH), uint(w)]
-            _every_nth(seen, 0 if padding else n * H * W, high * wide, SW, parts, size)
-            for start in range(0, OH, rows):
+            count = (high + more * H) * wide
+            _every_nth(seen, 0 if padding else n * H * W, count, SW, parts, size)
+            for start in range(0, (1 + more) * OH, rows):
                 for p in range(len(best)):
                     best[uint(p)] = lowest
                     at[uint(p)] = 0
@@ -155,17 +164,17 @@ def _max_pool2d(
                         tap = (start * SH + kh * DH) * wide + kw * DW
                         part = tap % SW * size + tap // SW
                         _take_larger(parts, part, kh * DH * W + kw * DW, best, at)
-                for oh in range(start, start + rows):
-                    first = (oh * SH - PH) * W - PW
+                for row in range(start, min(start + rows, (1 + more) * OH)):
+                    oh, here = row % OH, uint((n * OH + row) * OW)
+                    first, of = (oh * SH - PH) * W - PW, uint((row - start) * wide)
                     again: Any = 0
-                    for ow in range(OW):
-                        i, o = uint((oh - start) * wide + ow), uint(ow)
-                        y[n, oh, o] = best[i]
-                        indices[n, oh, o] = first + ow * SW + np.int64(at[i])
-                        again += np.int64(best[i] == lowest)
-                    for ow in range(OW if again else 0):
-                        if y[n, oh, ow] == lowest:
-                            indices[n, oh, ow] = _first_inside(
+                    for ow in range(uint(OW)):
+                        yf[here + ow] = best[of + ow]
+                        to[here + ow] = first + np.int64(ow) * SW + np.int64(at[of + ow])
+                        again += np.int64(best[of + ow] == lowest)
+                    for ow in range(uint(OW if again else 0)):
+                        if yf[here + ow] == lowest:
+                            to[here + ow] = _first_inside(
                                 oh, ow, H, W, KH, KW, SH, SW, PH, PW, DH, DW
                             )
 

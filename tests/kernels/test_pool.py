@@ -72,6 +72,33 @@ def test_max_pool2d(backend: str, data: st.DataObject) -> None:
     np.testing.assert_allclose(gx, expected_gx, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "dilation"),
+    [
+        ((6, 5), (2, 2), 2, (1, 1)),
+        ((6, 7), (3, 2), 3, (1, 2)),
+        ((4, 6), (1, 3), 2, (1, 1)),
+        ((5, 6), (1, 2), 1, (1, 3)),
+        ((6, 4), (2, 2), 3, (1, 1)),
+        ((5, 6), (2, 2), 2, (1, 1)),  # a row is left over: planes cannot be taken together
+    ],
+)
+def test_max_pooling_of_many_small_planes(
+    size: Any, kernel: Any, stride: int, dilation: Any, kind: str
+) -> None:
+    x = _values((64 * 5 + 3, *size), kind, 5, np.float32)
+    S = (stride, stride)
+    windows = tuple(
+        geometry.pool_output(n, k, stride, 0, d, False) for n, k, d in zip(size, kernel, dilation)
+    )
+    settings = {"kernel_size": kernel, "stride": S, "padding": (0, 0), "dilation": dilation}
+    y, indices = pool.max_pool2d(x, **settings, output_size=windows)
+    expected, expected_indices = reference.pool.max_pool2d(x, **settings, output_size=windows)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(indices, expected_indices)
+
+
 @pytest.mark.parametrize("stride", [(2, 2), (2, 1)])
 def test_many_planes_share_their_buffers(stride: tuple[int, int]) -> None:
     x = _values((200, 5, 6), "infinite", 3, np.float32)
