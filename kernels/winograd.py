@@ -242,7 +242,8 @@ def correlate(
     xf, uf, yf = x.reshape(x.size), u.reshape(u.size), y.reshape(y.size)
     a = scratch.reshape(scratch.size)
     for worker in prange(workers):
-        for task in range(worker, chunks * parts, workers):
+        tasks = chunks * parts
+        for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
             r0 = task // parts * rows
             r1 = min(r0 + rows, N * TH)
             tiles = _tiles_for((r1 - r0) * TW)

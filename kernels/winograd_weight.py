@@ -71,22 +71,23 @@ def spread(
     for worker in prange(workers):
         work = worker * room
         s = work + E * lanes
-        for task in range(worker, chunks * (of_x + of_gy), workers):
-            block = task // chunks
-            r = r0 + task % chunks * rows
-            end = min(r + rows, r1)
-            c = (block if block < of_x else block - of_x) * lanes
-            to = c // wide * E * step + (r - r0) * TW * wide + c % wide
-            if block < of_x:
-                tiles_of(
-                    data_pass, 2, xf, C, H, W, padding, tile, c, r, end, TH, TW,
-                    vf, to, wide, step, a, work, s,
-                )  # fmt: skip
-            else:
-                tiles_of(
-                    spread_pass, 0, gf, F, OH, OW, (0, 0), tile, c, r, end, TH, TW,
-                    zf, to, wide, step, a, work, s,
-                )  # fmt: skip
+        # A worker uses in ``products`` most of those channels of V that it makes here.
+        tasks = chunks * of_x
+        for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
+            c, r = task // chunks * lanes, r0 + task % chunks * rows
+            end, to = min(r + rows, r1), c // wide * E * step + (r - r0) * TW * wide + c % wide
+            tiles_of(
+                data_pass, 2, xf, C, H, W, padding, tile, c, r, end, TH, TW,
+                vf, to, wide, step, a, work, s,
+            )  # fmt: skip
+        tasks = chunks * of_gy
+        for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
+            f, r = task // chunks * lanes, r0 + task % chunks * rows
+            end, to = min(r + rows, r1), f // wide * E * step + (r - r0) * TW * wide + f % wide
+            tiles_of(
+                spread_pass, 0, gf, F, OH, OW, (0, 0), tile, f, r, end, TH, TW,
+                zf, to, wide, step, a, work, s,
+            )  # fmt: skip
 
 
 @inline
@@ -143,8 +144,9 @@ def products(
         m = worker * room
         work = m + E * wide * wide
         g = work + 3 * (tile + 2) * lanes
-        for task in range(worker, filters * channels, workers):
-            fs, cs = task // channels, task % channels
+        tasks = filters * channels
+        for task in range(worker * tasks // workers, (worker + 1) * tasks // workers):
+            cs, fs = task // filters, task % filters
             for e in range(E):
                 p, q = (cs * E + e) * step, (fs * E + e) * step
                 _product(vf, p, zf, q, tiles, a, m + e * wide * wide, wide)
