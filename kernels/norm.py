@@ -15,6 +15,8 @@ core has just read is what takes longest: ten times as long.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from .backend import Array, contiguous, empty
@@ -22,6 +24,8 @@ from .half import is_half
 from .jit import Kernel, inline, kernel, prange, short_vectors, uint
 from .microkernel import VECTOR_BYTES
 from .simd import at_least, load, stream, vector, vectors
+
+Numbers: TypeAlias = tuple[Array, Array, Array]  # per channel: m, scale, shift
 
 RUN = 1024  # elements that are added in their own type
 COLUMNS = 64  # channels of a task where L is 1 (after a linear layer), and neighbours are channels
@@ -406,59 +410,72 @@ def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
 
     Images of x may be apart in memory, as the first channels of larger ones are.
     """
+    return rectified(x, rounded(x, mean, scale, shift))
+
+
+def rounded(x: Array, mean: Array, scale: Array, shift: Array) -> Numbers:
+    """m, scale and shift in x's type, such that (x - m) scale + shift loses none of mean's digits.
+
+    It is what :func:`rectified` takes, and where gradients of it look up what it has cut.
+    """
+    m = mean.astype(x.dtype)
+    return m, scale.astype(x.dtype), (shift - (mean - m) * scale).astype(x.dtype)
+
+
+def rectified(x: Array, numbers: Numbers) -> Array:
+    """:func:`scale_relu` of numbers that :func:`rounded` has made."""
     N, C, L = x.shape
     s = x.itemsize
     if x.strides[1:] != (L * s, s) or x.strides[0] < C * L * s or x.strides[0] % s:
         x = contiguous(x)
     pitch = x.strides[0] // s
-    m = mean.astype(x.dtype)
     y = empty((N, C, L), x)
-    shift = shift - (mean - m) * scale
     if y.size:
-        flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + C * L,), (s,))
-        k = _for_result(_scale_relu, y, flat)
-        k(flat, pitch, m, scale.astype(x.dtype), shift.astype(x.dtype), y)
+        if pitch == C * L:
+            flat = x.reshape(-1)
+        else:
+            flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + C * L,), (s,))
+        _for_result(_scale_relu, y, flat)(flat, pitch, *numbers, y)
     return y
 
 
 def gradient_sums(
-    x: Array, gy: Array, mean: Array, scale: Array | None = None, bend: Array | None = None
+    x: Array, gy: Array, mean: Array, cut: Numbers | None = None
 ) -> tuple[Array, Array]:
     """The sums of gy and of gy (x - mean) over N and L, as float64 (C).
 
-    With ``scale`` and ``bend`` gy counts as 0 where :func:`scale_relu` of these gave 0.
+    ``cut``: gy counts as 0 where :func:`rectified` of x and these numbers is 0.
     """
     x, gy = _prepared(x), _prepared(gy)
-    m = mean.astype(x.dtype)
+    m = mean.astype(x.dtype) if cut is None else cut[0]
     total, product = _zeros(x), _zeros(x)
-    if scale is None or bend is None:
+    if cut is None:
         _run(_gradient_sums, _column_gradient_sums, x, gy, m, total, product)
     elif x.size:
-        bent = (bend - (mean - m) * scale).astype(x.dtype)
-        _rectified_gradient_sums(x, gy, m, scale.astype(x.dtype), bent, total, product)
+        _rectified_gradient_sums(x, gy, *cut, total, product)
     return total, product - (mean - m) * total
 
 
 def combine(
     x: Array, gy: Array, mean: Array, scale: Array, slope: Array, shift: Array,
-    overwrite: bool = False, bend: Array | None = None,
+    overwrite: bool = False, cut: Numbers | None = None,
 ) -> Array:  # fmt: skip
     """gx = scale gy + slope (x - mean) + shift per channel; the four are float64 (C).
 
-    ``overwrite`` puts gx where gy was, if that is plain memory. ``bend``: as in
-    :func:`gradient_sums`.
+    ``overwrite`` puts gx where gy was, if that is plain memory. ``cut``: as in
+    :func:`gradient_sums`, with the same mean and scale.
     """
     dtype, x, given = x.dtype, _prepared(x), gy
     gy = _prepared(given)
-    m = mean.astype(x.dtype)
+    m = mean.astype(x.dtype) if cut is None else cut[0]
     gx = gy if overwrite and gy is given else empty(x.shape, x)
-    shift = shift - (mean - m) * slope
-    factors = (a.astype(x.dtype) for a in (scale, slope, shift))
-    if bend is None:
-        _run(_for_result(_combine, gx, x, gy), _combine_columns, x, gy, m, *factors, gx)
+    slope, shift = slope.astype(x.dtype), (shift - (mean - m) * slope).astype(x.dtype)
+    if cut is None:
+        factor = scale.astype(x.dtype)
+        rows = _for_result(_combine, gx, x, gy)
+        _run(rows, _combine_columns, x, gy, m, factor, slope, shift, gx)
     elif x.size:
-        bent = (bend - (mean - m) * scale).astype(x.dtype)
-        _rectified_combine(x, gy, m, *factors, bent, gx)
+        _rectified_combine(x, gy, m, cut[1], slope, shift, cut[2], gx)
     return gx.astype(dtype, copy=False)
 
 

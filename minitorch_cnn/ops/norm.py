@@ -98,18 +98,19 @@ def _batch_moments(
 
 
 def _batch_gradients(
-    x: Array, mean: Array, inverse: Array, a: Array, bend: Array | None = None
+    x: Array, mean: Array, inverse: Array, a: Array, cut: Any = None
 ) -> tuple[Callable[..., Array], ...]:
-    """Those of x, weight and bias, in training; ``bend``: the bias, if a ReLU is included."""
+    """Those of x, weight and bias, in training; ``cut``: the numbers of a ReLU that is included."""
     M = x.shape[0] * x.shape[2]
-    sums = _sums_of(x, mean, inverse, None if bend is None else a, bend)
+    sums = _sums_of(x, mean, inverse, cut)
 
     @overwriting
     def grad_x(gy: Array, overwrite: bool = False) -> Array:
         total, product = sums(gy)
-        slope, shift = -a * inverse * product / M, -a * total / M
+        share = a / -M
+        slope, shift = share * inverse * product, share * total
         g = gy.reshape(x.shape)
-        return kernels.norm.combine(x, g, mean, a, slope, shift, overwrite, bend).reshape(gy.shape)
+        return kernels.norm.combine(x, g, mean, a, slope, shift, overwrite, cut).reshape(gy.shape)
 
     return grad_x, *_of_sums(sums)
 
@@ -146,23 +147,23 @@ def batch_norm_relu(
         mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
     inverse = 1 / np.sqrt(var + eps)
     a = inverse if weight is None else inverse * weight
-    shift = _or_zeros(bias, mean)
-    y = kernels.norm.scale_relu(image, mean, a, shift).reshape(x.shape)
-    return y, _batch_gradients(image, mean, inverse, a, shift) if training else ()
+    numbers = kernels.norm.rounded(image, mean, a, _or_zeros(bias, mean))
+    y = kernels.norm.rectified(image, numbers).reshape(x.shape)
+    return y, _batch_gradients(image, mean, inverse, a, numbers) if training else ()
 
 
 def _sums_of(
-    x: Array, mean: Array, inverse: Array, a: Array | None = None, bend: Array | None = None
+    x: Array, mean: Array, inverse: Array, cut: Any = None
 ) -> Callable[[Array], tuple[Array, Array]]:
     """gy -> (sum of gy, sum of gy x^) per channel; all three gradients need them, computed once.
 
-    With ``bend``, gy is that of max(a (x - mean) + bend, 0).
+    With ``cut``, gy is that of ``kernels.norm.rectified``.
     """
     last: list[Any] = [None, None]
 
     def sums(gy: Array) -> tuple[Array, Array]:
         if last[0] is not gy:
-            total, product = kernels.norm.gradient_sums(x, gy.reshape(x.shape), mean, a, bend)
+            total, product = kernels.norm.gradient_sums(x, gy.reshape(x.shape), mean, cut)
             last[:] = gy, (total, product * inverse)
         result: tuple[Array, Array] = last[1]
         return result

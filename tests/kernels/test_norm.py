@@ -137,9 +137,10 @@ def test_same_bits_at_any_thread_count(
         mean, var = norm.moments(x)
         y = norm.scale(x, mean, scale, shift)
         gx = norm.combine(x, gy, mean, scale, slope, shift)
-        cut = norm.combine(x, gy, mean, scale, slope, shift, bend=shift)
-        sums = *norm.gradient_sums(x, gy, mean), *norm.gradient_sums(x, gy, mean, scale, shift)
-        return mean, var, y, *sums, gx, cut, norm.channel_sums(x)
+        cut = norm.rounded(x, mean, scale, shift)
+        some = norm.combine(x, gy, mean, scale, slope, shift, cut=cut)
+        sums = *norm.gradient_sums(x, gy, mean), *norm.gradient_sums(x, gy, mean, cut)
+        return mean, var, y, *sums, gx, some, norm.channel_sums(x)
 
     assert_same_bits_at_any_thread_count(run)
 
@@ -177,8 +178,9 @@ def test_gradients_of_a_norm_with_relu(backend: str, x: np.ndarray) -> None:
     with using(backend):
         y = norm.scale_relu(x, mean, scale, bend)
         plain = np.where(y <= 0, T(0), gy)
-        sums = norm.gradient_sums(x, gy, mean, scale, bend)
-        gx = norm.combine(x, gy, mean, scale, slope, shift, bend=bend)
+        cut = norm.rounded(x, mean, scale, bend)
+        sums = norm.gradient_sums(x, gy, mean, cut)
+        gx = norm.combine(x, gy, mean, scale, slope, shift, cut=cut)
         expected = norm.gradient_sums(x, plain, mean)
         expected_gx = norm.combine(x, plain, mean, scale, slope, shift)
     tolerance = {"rtol": 1e-10, "atol": 1e-12} if T is np.float64 else {"rtol": 1e-5, "atol": 1e-5}
@@ -201,8 +203,9 @@ def test_backward_agrees_on_where_relu_has_cut(
     zeros = np.zeros(40)
     with using(backend):
         y = norm.scale_relu(x, mean, scale, bend)
-        total, _ = norm.gradient_sums(x, ones, mean, scale, bend)
-        gx = norm.combine(x, ones, mean, scale, zeros, zeros, bend=bend)
+        cut = norm.rounded(x, mean, scale, bend)
+        total, _ = norm.gradient_sums(x, ones, mean, cut)
+        gx = norm.combine(x, ones, mean, scale, zeros, zeros, cut=cut)
     seen = y > 0
     assert 0 < seen.sum() < seen.size
     np.testing.assert_array_equal(total, seen.sum((0, 2)))
