@@ -17,7 +17,7 @@ import numpy as np
 
 from . import backend, implicit_gemm_few
 from .backend import Array, empty
-from .gemm import fill
+from .gemm import add, copy, fill
 from .geometry import Pair
 from .im2col import valid
 from .jit import kernel, prange
@@ -251,6 +251,30 @@ def unpack_sums(sums: Array, gw: Array, G: int, th: Array, tw: Array, cuts: Arra
                 for j in range(here):
                     for f in range(some):
                         gwf[goal + f * run + j] = square[j * 2 * h + f]
+
+
+def join_tiles_numpy(sums: Array, gw: Array, cuts: Array) -> None:
+    """The same in whole-array NumPy."""
+    F, C = gw.shape
+    gw[...] = matrices_of(sums.sum(0), 1, -(-F // ROWS) * ROWS, cuts)[0, :F, :C]
+
+
+@kernel(numpy=join_tiles_numpy)
+def join_tiles(sums: Array, gw: Array, cuts: Array) -> None:
+    """gw[f, c] = the sum over all parts of sums[part][tile][f][c in tile]."""
+    F, C = gw.shape
+    S, size = sums.shape
+    rows, h = (F + ROWS - 1) // ROWS * ROWS, HALF // gw.itemsize
+    sf, gwf = sums.reshape(sums.size), gw.reshape(gw.size)
+    for f in prange(F):
+        left = 0
+        for cut in cuts:
+            width = cut * h
+            source, to, here = left * rows + f * width, f * C + left, min(width, C - left)
+            copy(gwf, to, sf, source, here)
+            for part in range(1, S):
+                add(gwf, to, sf, part * size + source, here)
+            left += width
 
 
 def grad_weight(

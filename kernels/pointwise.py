@@ -18,8 +18,6 @@ from .backend import Array, empty
 from .gemm import COLUMNS, IN_PLACE, Steps, gemm
 from .geometry import Pair
 from .jit import kernel, prange, uint
-from .microkernel import ROWS
-from .tiles import views_of
 
 ONE, ZERO = (1, 1), (0, 0)
 FEW = 100  # pixels of an image below which several of them are packed together
@@ -69,8 +67,7 @@ def grad_weight(
     elif x.shape[1] == C < F:
         here = np.zeros(1, np.int64)
         sums, cuts = implicit_gemm_weight.sum_of_products(x, gy, ONE, here, here, 1)
-        for left, tile in views_of(sums.sum(0), 1, -(-F // ROWS) * ROWS, cuts):
-            gw[:, left : left + tile.shape[2], 0, 0] = tile[0, :F, : C - left]
+        implicit_gemm_weight.join_tiles(sums, gw.reshape(F, C), cuts)
     else:
         implicit_gemm_weight.grad_weight(gy, x, gw, ONE, ZERO, ONE)
 
