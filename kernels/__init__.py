@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         loss,
         loss_cuda,
         norm,
+        norm_relu,
         optimizer,
         pointwise,
         pool,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 __all__ = [
     "algorithms", "arithmetic", "backend", "conv2d", "depthwise", "dropout", "elementwise", "gemm",
     "geometry", "im2col", "im2col_gemm", "implicit_gemm", "join", "large", "loss", "loss_cuda",
-    "norm", "optimizer", "pointwise", "pool", "reference", "resample", "scalar", "simd", "softmax",
-    "winograd",
+    "norm", "norm_relu", "optimizer", "pointwise", "pool", "reference", "resample", "scalar",
+    "simd", "softmax", "winograd",
 ]  # fmt: skip
 
 

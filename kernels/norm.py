@@ -15,17 +15,13 @@ core has just read is what takes longest: ten times as long.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 
 from .backend import Array, contiguous, empty
 from .half import is_half
 from .jit import Kernel, inline, kernel, prange, short_vectors, uint
 from .microkernel import VECTOR_BYTES
-from .simd import at_least, load, stream, vector, vectors
-
-Numbers: TypeAlias = tuple[Array, Array, Array]  # per channel: m, scale, shift
+from .simd import load, stream, vector, vectors
 
 RUN = 1024  # elements that are added in their own type
 COLUMNS = 64  # channels of a task where L is 1 (after a linear layer), and neighbours are channels
@@ -49,11 +45,11 @@ def _channel_sums(x: Array, total: Array) -> None:
                 part += flat[first + i]
             wide += part
         sums[row] = wide
-    _add_images(sums, N, C, total)
+    add_images(sums, N, C, total)
 
 
 @inline
-def _add_images(sums: Array, N: int, C: int, total: Array) -> None:
+def add_images(sums: Array, N: int, C: int, total: Array) -> None:
     """total[c] = the sum over n of sums[n C + c]."""
     for c in range(uint(C)):
         total[c] = 0
@@ -90,14 +86,14 @@ def _moments(x: Array, mean: Array, var: Array) -> None:
                 part += d * d
             square += part
         squares[row] = square / L - (means[row] - m) ** 2
-    _add_images(means, N, C, mean)
+    add_images(means, N, C, mean)
     for c in range(uint(C)):
         mean[c] /= N
     for n in range(N):  # a row's squares, taken from the channel's mean
         first = uint(n * C)
         for c in range(uint(C)):
             squares[first + c] += (means[first + c] - mean[c]) ** 2
-    _add_images(squares, N, C, var)
+    add_images(squares, N, C, var)
     for c in range(uint(C)):
         var[c] /= N
 
@@ -127,13 +123,14 @@ def _column_moments(x: Array, mean: Array, var: Array) -> None:
             var[uint(c0) + c] = squares[c] / N - (total[c] / N - m[c]) ** 2
 
 
-def _scale_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+def scale_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    """y = (x - m) scale + shift."""
     np.subtract(x, m[:, None], out=y)
     y *= scale[:, None]
     y += shift[:, None]
 
 
-@kernel(numpy=_scale_numpy)
+@kernel(numpy=scale_numpy)
 def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     N, C, L = x.shape
     xf, yf = x.reshape(x.size), y.reshape(y.size)
@@ -145,7 +142,7 @@ def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
             yf[first + i] = (xf[first + i] - middle) * factor + new
 
 
-@kernel(numpy=_scale_numpy, streams=_scale)
+@kernel(numpy=scale_numpy, streams=_scale)
 def _scale_streamed(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     """``_scale`` for a large y."""
     N, C, L = x.shape
@@ -159,7 +156,7 @@ def _scale_streamed(x: Array, m: Array, scale: Array, shift: Array, y: Array) ->
             stream(yf, i, (load(xf, i) - middle) * factor + new)
 
 
-@kernel(numpy=_scale_numpy)
+@kernel(numpy=scale_numpy)
 def _scale_columns(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     """``_scale`` for L = 1."""
     N, C = x.shape[:2]
@@ -170,55 +167,13 @@ def _scale_columns(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> 
             yf[first + c] = (xf[first + c] - m[c]) * scale[c] + shift[c]
 
 
-def _scale_relu_numpy(
-    x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array
-) -> None:
-    steps = np.array((pitch, y.shape[2], 1)) * x.itemsize
-    _scale_numpy(np.lib.stride_tricks.as_strided(x, y.shape, steps), m, scale, shift, y)
-    np.maximum(y, 0, out=y)
-
-
-@kernel(numpy=_scale_relu_numpy)
-def _scale_relu(x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array) -> None:
-    """y = max((x - m) scale + shift, 0) per channel; NaN stays NaN. x: flat, ``pitch`` numbers from
-    image to image."""
-    N, C, L = y.shape
-    yf = y.reshape(y.size)
-    zero = x.dtype.type(0)
-    for row in prange(N * C):
-        short_vectors()
-        n, c = row // C, row % C
-        first, to = uint(n * pitch + c * L), uint(row * L)
-        middle, factor, new = m[c], scale[c], shift[c]
-        for i in range(uint(L)):
-            total = (x[first + i] - middle) * factor + new
-            yf[to + i] = max(total, zero)
-
-
-@kernel(numpy=_scale_relu_numpy, streams=_scale_relu)
-def _scale_relu_streamed(
-    x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array
-) -> None:
-    """``_scale_relu`` for a large y."""
-    N, C, L = y.shape
-    yf = y.reshape(y.size)
-    zero = x.dtype.type(0)
-    for row in prange(N * C):
-        n, c = row // C, row % C
-        middle, factor, new = m[c], scale[c], shift[c]
-        ahead = n * (pitch - C * L)
-        first, end = row * L, (row + 1) * L
-        for k in range(vectors(yf, first, end)):
-            i = vector(yf, first, end, k)
-            stream(yf, i, at_least((load(x, i + ahead) - middle) * factor + new, zero))
-
-
-def _gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
+def gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
+    """Sums of gy, and of gy (x - m)."""
     total[:] = gy.sum((0, 2), dtype=np.float64)
     product[:] = (gy * (x - m[:, None])).sum((0, 2), dtype=np.float64)
 
 
-@kernel(numpy=_gradient_sums_numpy)
+@kernel(numpy=gradient_sums_numpy)
 def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
     """The products are added in runs of x's dtype, these in float64; gy in float64 at once."""
     N, C, L = x.shape
@@ -235,54 +190,11 @@ def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) 
             b += part
         totals[row] = a
         products[row] = b
-    _add_images(totals, N, C, total)
-    _add_images(products, N, C, product)
+    add_images(totals, N, C, total)
+    add_images(products, N, C, product)
 
 
-def _rectified_numpy(x: Array, gy: Array, m: Array, scale: Array, bend: Array) -> Array:
-    y = np.subtract(x, m[:, None])  # as _scale_numpy computes it
-    y *= scale[:, None]
-    y += bend[:, None]
-    return np.where(y <= 0, 0, gy)
-
-
-def _rectified_gradient_sums_numpy(
-    x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
-) -> None:
-    _gradient_sums_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, total, product)
-
-
-@kernel(numpy=_rectified_gradient_sums_numpy)
-def _rectified_gradient_sums(
-    x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
-) -> None:
-    """``_gradient_sums`` where gy counts as 0 for (x - m) scale + bend <= 0: where
-    ``_scale_relu``, by the same operations, cut its result."""
-    N, C, L = x.shape
-    xf, gyf = x.reshape(x.size), gy.reshape(gy.size)
-    totals, products = np.empty(N * C), np.empty(N * C)
-    zero = x.dtype.type(0)
-    for row in prange(N * C):
-        c = row % C
-        middle, factor, new = m[c], scale[c], bend[c]
-        a, b = np.float64(0), np.float64(0)
-        for start in range(0, L, RUN):
-            first = uint(row * L + start)
-            part = x.dtype.type(0)
-            for i in range(uint(min(RUN, L - start))):
-                d = xf[first + i] - middle
-                g = gyf[first + i]  # read in any case: a masked load is slower
-                g = zero if d * factor + new <= zero else g
-                a += g
-                part += g * d
-            b += part
-        totals[row] = a
-        products[row] = b
-    _add_images(totals, N, C, total)
-    _add_images(products, N, C, product)
-
-
-@kernel(numpy=_gradient_sums_numpy)
+@kernel(numpy=gradient_sums_numpy)
 def _column_gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
     """``_gradient_sums`` for L = 1, all in float64."""
     N, C = x.shape[:2]
@@ -301,14 +213,15 @@ def _column_gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: 
             product[c0 + c] = b[c]
 
 
-def _combine_numpy(
+def combine_numpy(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
+    """gx = scale gy + slope (x - m) + shift."""
     np.multiply(gy, scale[:, None], out=gx)  # first, as gx may be gy
     gx += (x - m[:, None]) * slope[:, None] + shift[:, None]
 
 
-@kernel(numpy=_combine_numpy)
+@kernel(numpy=combine_numpy)
 def _combine(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
@@ -322,7 +235,7 @@ def _combine(
             gxf[first + i] = a * gyf[first + i] + b * (xf[first + i] - middle) + rest
 
 
-@kernel(numpy=_combine_numpy, streams=_combine)
+@kernel(numpy=combine_numpy, streams=_combine)
 def _combine_streamed(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
@@ -338,32 +251,7 @@ def _combine_streamed(
             stream(gxf, i, a * load(gyf, i) + b * (load(xf, i) - middle) + rest)
 
 
-def _rectified_combine_numpy(
-    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
-) -> None:
-    _combine_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, scale, slope, shift, gx)
-
-
-@kernel(numpy=_rectified_combine_numpy)
-def _rectified_combine(
-    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
-) -> None:
-    """``_combine`` where gy counts as 0 for (x - m) scale + bend <= 0."""
-    N, C, L = x.shape
-    xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
-    zero = x.dtype.type(0)
-    for row in prange(N * C):
-        short_vectors()
-        first, c = uint(row * L), row % C
-        middle, a, b, rest, new = m[c], scale[c], slope[c], shift[c], bend[c]
-        for i in range(uint(L)):
-            d = xf[first + i] - middle
-            g = gyf[first + i]
-            g = zero if d * a + new <= zero else g
-            gxf[first + i] = a * g + b * d + rest
-
-
-@kernel(numpy=_combine_numpy)
+@kernel(numpy=combine_numpy)
 def _combine_columns(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
@@ -380,7 +268,7 @@ def _combine_columns(
 def channel_sums(x: Array) -> Array:
     """The sums over N and L of x (N, C, L), (C) of its type, added in runs and then in float64."""
     plain = _prepared(x)
-    total = _zeros(plain)
+    total = zeros(plain)
     if x.size:
         _channel_sums(plain, total)
     return total.astype(x.dtype)
@@ -389,7 +277,7 @@ def channel_sums(x: Array) -> Array:
 def moments(x: Array) -> tuple[Array, Array]:
     """The mean and the (biased) variance of each channel over N and L, as float64 (C)."""
     x = _prepared(x)
-    mean, var = _zeros(x), _zeros(x)
+    mean, var = zeros(x), zeros(x)
     _run(_moments, _column_moments, x, mean, var)
     return mean, np.maximum(var, 0)
 
@@ -401,81 +289,33 @@ def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     y = empty(x.shape, x)
     shift = shift - (mean - m) * scale
     factors = (a.astype(x.dtype) for a in (scale, shift))
-    _run(_for_result(_scale, y, x), _scale_columns, x, m, *factors, y)
+    _run(for_result(_scale, y, x), _scale_columns, x, m, *factors, y)
     return y.astype(dtype, copy=False)
 
 
-def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
-    """y = max((x - mean) scale + shift, 0) per channel, for float32 and float64 on the CPU.
-
-    Images of x may be apart in memory, as the first channels of larger ones are.
-    """
-    return rectified(x, rounded(x, mean, scale, shift))
-
-
-def rounded(x: Array, mean: Array, scale: Array, shift: Array) -> Numbers:
-    """m, scale and shift in x's type, such that (x - m) scale + shift loses none of mean's digits.
-
-    It is what :func:`rectified` takes, and where gradients of it look up what it has cut.
-    """
-    m = mean.astype(x.dtype)
-    return m, scale.astype(x.dtype), (shift - (mean - m) * scale).astype(x.dtype)
-
-
-def rectified(x: Array, numbers: Numbers) -> Array:
-    """:func:`scale_relu` of numbers that :func:`rounded` has made."""
-    N, C, L = x.shape
-    s = x.itemsize
-    if x.strides[1:] != (L * s, s) or x.strides[0] < C * L * s or x.strides[0] % s:
-        x = contiguous(x)
-    pitch = x.strides[0] // s
-    y = empty((N, C, L), x)
-    if y.size:
-        if pitch == C * L:
-            flat = x.reshape(-1)
-        else:
-            flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + C * L,), (s,))
-        _for_result(_scale_relu, y, flat)(flat, pitch, *numbers, y)
-    return y
-
-
-def gradient_sums(
-    x: Array, gy: Array, mean: Array, cut: Numbers | None = None
-) -> tuple[Array, Array]:
-    """The sums of gy and of gy (x - mean) over N and L, as float64 (C).
-
-    ``cut``: gy counts as 0 where :func:`rectified` of x and these numbers is 0.
-    """
+def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:
+    """The sums of gy and of gy (x - mean) over N and L, as float64 (C)."""
     x, gy = _prepared(x), _prepared(gy)
-    m = mean.astype(x.dtype) if cut is None else cut[0]
-    total, product = _zeros(x), _zeros(x)
-    if cut is None:
-        _run(_gradient_sums, _column_gradient_sums, x, gy, m, total, product)
-    elif x.size:
-        _rectified_gradient_sums(x, gy, *cut, total, product)
+    m = mean.astype(x.dtype)
+    total, product = zeros(x), zeros(x)
+    _run(_gradient_sums, _column_gradient_sums, x, gy, m, total, product)
     return total, product - (mean - m) * total
 
 
 def combine(
     x: Array, gy: Array, mean: Array, scale: Array, slope: Array, shift: Array,
-    overwrite: bool = False, cut: Numbers | None = None,
+    overwrite: bool = False,
 ) -> Array:  # fmt: skip
     """gx = scale gy + slope (x - mean) + shift per channel; the four are float64 (C).
 
-    ``overwrite`` puts gx where gy was, if that is plain memory. ``cut``: as in
-    :func:`gradient_sums`, with the same mean and scale.
+    ``overwrite`` puts gx where gy was, if that is plain memory.
     """
     dtype, x, given = x.dtype, _prepared(x), gy
     gy = _prepared(given)
-    m = mean.astype(x.dtype) if cut is None else cut[0]
+    m = mean.astype(x.dtype)
     gx = gy if overwrite and gy is given else empty(x.shape, x)
-    slope, shift = slope.astype(x.dtype), (shift - (mean - m) * slope).astype(x.dtype)
-    if cut is None:
-        factor = scale.astype(x.dtype)
-        rows = _for_result(_combine, gx, x, gy)
-        _run(rows, _combine_columns, x, gy, m, factor, slope, shift, gx)
-    elif x.size:
-        _rectified_combine(x, gy, m, cut[1], slope, shift, cut[2], gx)
+    factors = (a.astype(x.dtype) for a in (scale, slope, shift - (mean - m) * slope))
+    _run(for_result(_combine, gx, x, gy), _combine_columns, x, gy, m, *factors, gx)
     return gx.astype(dtype, copy=False)
 
 
@@ -489,13 +329,13 @@ def _run(rows: Kernel, columns: Kernel, x: Array, *args: Array) -> None:
         (columns if x.shape[2] == 1 and isinstance(x, np.ndarray) else rows)(x, *args)
 
 
-def _for_result(rows: Kernel, y: Array, *inputs: Array) -> Kernel:
+def for_result(rows: Kernel, y: Array, *inputs: Array) -> Kernel:
     """Its streamed version if y is large, and its rows hold a vector."""
     return rows.for_result(y, *inputs) if y.shape[2] * y.itemsize >= VECTOR_BYTES else rows
 
 
-def _zeros(x: Array) -> Array:
+def zeros(x: Array) -> Array:
     """One float64 per channel; stays 0 if there is nothing to add up."""
-    zeros = empty((x.shape[1],), x, np.float64)
-    zeros[:] = 0
-    return zeros
+    sums = empty((x.shape[1],), x, np.float64)
+    sums[:] = 0
+    return sums

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import minitorch_cnn
@@ -22,6 +22,8 @@ from .devices import host, place
 from .strategies import LAYOUTS, with_layout
 
 CASES = all_cases()
+# Of equal elements, PyTorch may take any; rounding can make some.
+CHOOSING = ("topk", "kthvalue", "median", "mode")
 DIFFERENTIABLE = [case for case in CASES if case.differentiable]
 
 
@@ -135,6 +137,8 @@ def test_bfloat16_is_float32_rounded_once(case: Case, data: st.DataObject) -> No
     """
     call = data.draw(case.calls)
     arrays = [_rounded(x) for x in call.arrays]
+    if case.name in CHOOSING:
+        assume(all(np.unique(_widened(x)).size == x.size for x in arrays))
     inputs = [
         Tensor._wrap(place(x), x.dtype == ml_dtypes.bfloat16 and case.differentiable)
         for x in arrays

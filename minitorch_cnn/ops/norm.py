@@ -110,7 +110,11 @@ def _batch_gradients(
         share = a / -M
         slope, shift = share * inverse * product, share * total
         g = gy.reshape(x.shape)
-        return kernels.norm.combine(x, g, mean, a, slope, shift, overwrite, cut).reshape(gy.shape)
+        if cut is None:
+            gx = kernels.norm.combine(x, g, mean, a, slope, shift, overwrite)
+        else:
+            gx = kernels.norm_relu.combine(x, g, mean, slope, shift, cut, overwrite)
+        return gx.reshape(gy.shape)
 
     return grad_x, *_of_sums(sums)
 
@@ -147,8 +151,8 @@ def batch_norm_relu(
         mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
     inverse = 1 / np.sqrt(var + eps)
     a = inverse if weight is None else inverse * weight
-    numbers = kernels.norm.rounded(image, mean, a, _or_zeros(bias, mean))
-    y = kernels.norm.rectified(image, numbers).reshape(x.shape)
+    numbers = kernels.norm_relu.rounded(image, mean, a, _or_zeros(bias, mean))
+    y = kernels.norm_relu.rectified(image, numbers).reshape(x.shape)
     return y, _batch_gradients(image, mean, inverse, a, numbers) if training else ()
 
 
@@ -157,13 +161,17 @@ def _sums_of(
 ) -> Callable[[Array], tuple[Array, Array]]:
     """gy -> (sum of gy, sum of gy x^) per channel; all three gradients need them, computed once.
 
-    With ``cut``, gy is that of ``kernels.norm.rectified``.
+    With ``cut``, gy is that of ``kernels.norm_relu.rectified``.
     """
     last: list[Any] = [None, None]
 
     def sums(gy: Array) -> tuple[Array, Array]:
         if last[0] is not gy:
-            total, product = kernels.norm.gradient_sums(x, gy.reshape(x.shape), mean, cut)
+            g = gy.reshape(x.shape)
+            if cut is None:
+                total, product = kernels.norm.gradient_sums(x, g, mean)
+            else:
+                total, product = kernels.norm_relu.gradient_sums(x, g, mean, cut)
             last[:] = gy, (total, product * inverse)
         result: tuple[Array, Array] = last[1]
         return result

@@ -1,0 +1,197 @@
+"""A batch norm and the ReLU behind it in one pass: forward, and backward in training.
+
+    y = max((x - m) scale + shift, 0)
+
+Backward asks where y is 0. It computes the sum once more, by the same operations on the same
+rounded numbers, instead of reading y. x is (N, C, L), float32 or float64, on the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from .backend import Array, contiguous, empty
+from .jit import kernel, prange, short_vectors, uint
+from .norm import (
+    RUN,
+    add_images,
+    combine_numpy,
+    for_result,
+    gradient_sums_numpy,
+    scale_numpy,
+    zeros,
+)
+from .simd import at_least, load, stream, vector, vectors
+
+Numbers: TypeAlias = tuple[Array, Array, Array]  # per channel: m, scale, shift
+
+
+def _scale_relu_numpy(
+    x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array
+) -> None:
+    steps = np.array((pitch, y.shape[2], 1)) * x.itemsize
+    scale_numpy(np.lib.stride_tricks.as_strided(x, y.shape, steps), m, scale, shift, y)
+    np.maximum(y, 0, out=y)
+
+
+@kernel(numpy=_scale_relu_numpy)
+def _scale_relu(x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array) -> None:
+    """y = max((x - m) scale + shift, 0) per channel; NaN stays NaN. x: flat, ``pitch`` numbers from
+    image to image."""
+    N, C, L = y.shape
+    yf = y.reshape(y.size)
+    zero = x.dtype.type(0)
+    for row in prange(N * C):
+        short_vectors()
+        n, c = row // C, row % C
+        first, to = uint(n * pitch + c * L), uint(row * L)
+        middle, factor, new = m[c], scale[c], shift[c]
+        for i in range(uint(L)):
+            total = (x[first + i] - middle) * factor + new
+            yf[to + i] = max(total, zero)
+
+
+@kernel(numpy=_scale_relu_numpy, streams=_scale_relu)
+def _scale_relu_streamed(
+    x: Array, pitch: int, m: Array, scale: Array, shift: Array, y: Array
+) -> None:
+    """``_scale_relu`` for a large y."""
+    N, C, L = y.shape
+    yf = y.reshape(y.size)
+    zero = x.dtype.type(0)
+    for row in prange(N * C):
+        n, c = row // C, row % C
+        middle, factor, new = m[c], scale[c], shift[c]
+        ahead = n * (pitch - C * L)
+        first, end = row * L, (row + 1) * L
+        for k in range(vectors(yf, first, end)):
+            i = vector(yf, first, end, k)
+            stream(yf, i, at_least((load(x, i + ahead) - middle) * factor + new, zero))
+
+
+def _rectified_numpy(x: Array, gy: Array, m: Array, scale: Array, bend: Array) -> Array:
+    y = np.subtract(x, m[:, None])  # as scale_numpy computes it
+    y *= scale[:, None]
+    y += bend[:, None]
+    return np.where(y <= 0, 0, gy)
+
+
+def _rectifiedgradient_sums_numpy(
+    x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
+) -> None:
+    gradient_sums_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, total, product)
+
+
+@kernel(numpy=_rectifiedgradient_sums_numpy)
+def _rectified_gradient_sums(
+    x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
+) -> None:
+    """``_gradient_sums`` where gy counts as 0 for (x - m) scale + bend <= 0: where
+    ``_scale_relu``, by the same operations, cut its result."""
+    N, C, L = x.shape
+    xf, gyf = x.reshape(x.size), gy.reshape(gy.size)
+    totals, products = np.empty(N * C), np.empty(N * C)
+    zero = x.dtype.type(0)
+    for row in prange(N * C):
+        c = row % C
+        middle, factor, new = m[c], scale[c], bend[c]
+        a, b = np.float64(0), np.float64(0)
+        for start in range(0, L, RUN):
+            first = uint(row * L + start)
+            part = x.dtype.type(0)
+            for i in range(uint(min(RUN, L - start))):
+                d = xf[first + i] - middle
+                g = gyf[first + i]  # read in any case: a masked load is slower
+                g = zero if d * factor + new <= zero else g
+                a += g
+                part += g * d
+            b += part
+        totals[row] = a
+        products[row] = b
+    add_images(totals, N, C, total)
+    add_images(products, N, C, product)
+
+
+def _rectifiedcombine_numpy(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
+) -> None:
+    combine_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, scale, slope, shift, gx)
+
+
+@kernel(numpy=_rectifiedcombine_numpy)
+def _rectified_combine(
+    x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
+) -> None:
+    """``_combine`` where gy counts as 0 for (x - m) scale + bend <= 0."""
+    N, C, L = x.shape
+    xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
+    zero = x.dtype.type(0)
+    for row in prange(N * C):
+        short_vectors()
+        first, c = uint(row * L), row % C
+        middle, a, b, rest, new = m[c], scale[c], slope[c], shift[c], bend[c]
+        for i in range(uint(L)):
+            d = xf[first + i] - middle
+            g = gyf[first + i]
+            g = zero if d * a + new <= zero else g
+            gxf[first + i] = a * g + b * d + rest
+
+
+def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
+    """y = max((x - mean) scale + shift, 0) per channel.
+
+    Images of x may be apart in memory, as the first channels of larger ones are.
+    """
+    return rectified(x, rounded(x, mean, scale, shift))
+
+
+def rounded(x: Array, mean: Array, scale: Array, shift: Array) -> Numbers:
+    """m, scale and shift in x's type, such that (x - m) scale + shift loses none of mean's digits.
+
+    It is what :func:`rectified` takes, and where gradients of it look up what it has cut.
+    """
+    m = mean.astype(x.dtype)
+    return m, scale.astype(x.dtype), (shift - (mean - m) * scale).astype(x.dtype)
+
+
+def rectified(x: Array, numbers: Numbers) -> Array:
+    """:func:`scale_relu` of numbers that :func:`rounded` has made."""
+    N, C, L = x.shape
+    s = x.itemsize
+    if x.strides[1:] != (L * s, s) or x.strides[0] < C * L * s or x.strides[0] % s:
+        x = contiguous(x)
+    pitch = x.strides[0] // s
+    y = empty((N, C, L), x)
+    if y.size:
+        if pitch == C * L:
+            flat = x.reshape(-1)
+        else:
+            flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + C * L,), (s,))
+        for_result(_scale_relu, y, flat)(flat, pitch, *numbers, y)
+    return y
+
+
+def gradient_sums(x: Array, gy: Array, mean: Array, cut: Numbers) -> tuple[Array, Array]:
+    """``norm.gradient_sums`` where gy counts as 0 if :func:`rectified` of x and ``cut`` is 0."""
+    x, gy = contiguous(x), contiguous(gy)
+    total, product = zeros(x), zeros(x)
+    if x.size:
+        _rectified_gradient_sums(x, gy, *cut, total, product)
+    return total, product - (mean - cut[0]) * total
+
+
+def combine(
+    x: Array, gy: Array, mean: Array, slope: Array, shift: Array, cut: Numbers,
+    overwrite: bool = False,
+) -> Array:  # fmt: skip
+    """``norm.combine`` with the scale of ``cut``, and with gy as for :func:`gradient_sums`."""
+    x, given = contiguous(x), gy
+    gy = contiguous(given)
+    m, scale, bend = cut
+    gx = gy if overwrite and gy is given else empty(x.shape, x)
+    slope, shift = slope.astype(x.dtype), (shift - (mean - m) * slope).astype(x.dtype)
+    if x.size:
+        _rectified_combine(x, gy, m, scale, slope, shift, bend, gx)
+    return gx
