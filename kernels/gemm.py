@@ -205,8 +205,8 @@ def gemm(
         following = _start(next_panel, in_place, N, OH, OW, K, LD, panel)
         acc = np.empty(ROWS * ACC, c.dtype)
         times = (bottom - top + ROWS - 1) // ROWS  # that each part of the panel is passed over
-        some = (depth + DEPTH - 1) // DEPTH
-        some = (depth + some - 1) // some
+        parts = max(1, (depth + DEPTH - 1) // DEPTH)
+        some = (depth + parts - 1) // parts  # rows of b at a time: no part is a sliver
         for k in range(0, depth, some):
             # The part to be read next: the rows below, or the first ones of the next task's panel.
             to_next = some * LD if k + some < depth else following - source - k * LD
