@@ -93,7 +93,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
 
             def fma(v: int, x: Any, y: Any, z: Any) -> Any:
                 name = f"llvm.fma.{names[v]}"
-                return _call(builder, name, kinds[v], [x, y, z])
+                return call(builder, name, kinds[v], [x, y, z])
 
             def pointer(i: int) -> Any:
                 return target.make_array(signature.args[i])(target, builder, arguments[i]).data
@@ -114,14 +114,14 @@ def _generator(halves: int, masked: bool = False) -> Any:
                     return aligned(builder.load(place))
                 nothing = ir.Constant(kinds[v], [0] * widths[v])
                 args = [place, ir.IntType(32)(itemsize), mask, nothing]
-                return _call(builder, f"llvm.masked.load.{names[v]}.p0{names[v]}", kinds[v], args)
+                return call(builder, f"llvm.masked.load.{names[v]}.p0{names[v]}", kinds[v], args)
 
             def store_columns(v: int, value: Any, place: Any) -> None:
                 if not masked:
                     aligned(builder.store(value, place))
                     return
                 name = f"llvm.masked.store.{names[v]}.p0{names[v]}"
-                _call(builder, name, ir.VoidType(), [value, place, ir.IntType(32)(itemsize), mask])
+                call(builder, name, ir.VoidType(), [value, place, ir.IntType(32)(itemsize), mask])
 
             pa, prows, psteps, pb, pto = (pointer(i) for i in (0, 2, 4, 7, 10))
             a0, r, k0, depth = (arguments[i] for i in (1, 3, 5, 6))
@@ -129,7 +129,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
             t, to_row, n, runs, gap, a_ahead, ahead = arguments[11:]
             if masked:
                 lanes = ir.VectorType(integer, widths[0])
-                count = _everywhere(builder, widths[0], n)
+                count = everywhere(builder, widths[0], n)
                 mask = builder.icmp_signed("<", ir.Constant(lanes, list(range(widths[0]))), count)
             places = [builder.load(element(prows, builder.add(r, integer(i)))) for i in range(ROWS)]
             starts = [element(pa, builder.add(a0, place)) for place in places]
@@ -173,7 +173,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
             more = []
             for i, start in enumerate(starts):  # one by one: eight at a time take eight registers
                 factor = builder.load(element(start, step))
-                wide = {w: _everywhere(builder, w, factor) for w in widths}
+                wide = {w: everywhere(builder, w, factor) for w in widths}
                 for v, w in enumerate(widths):
                     more.append(fma(v, wide[w], columns[v], sums[i * len(widths) + v]))
             following, following_b = builder.add(k, integer(1)), builder.add(at_b, b_row)
@@ -217,7 +217,7 @@ def _generator(halves: int, masked: bool = False) -> Any:
     return typed
 
 
-def _call(builder: Any, name: str, kind: Any, args: list[Any]) -> Any:
+def call(builder: Any, name: str, kind: Any, args: list[Any]) -> Any:
     """One of LLVM's own functions."""
     from llvmlite import ir
     from numba.core.cgutils import get_or_insert_function
@@ -227,7 +227,7 @@ def _call(builder: Any, name: str, kind: Any, args: list[Any]) -> Any:
     return builder.call(function, args)
 
 
-def _everywhere(builder: Any, width: int, value: Any) -> Any:
+def everywhere(builder: Any, width: int, value: Any) -> Any:
     """A vector of copies of a number."""
     from llvmlite import ir
 
@@ -243,7 +243,7 @@ def _fetch(builder: Any, place: Any) -> None:
 
     byte, option = ir.IntType(8).as_pointer(), ir.IntType(32)
     args = [builder.bitcast(place, byte), option(0), option(2), option(1)]
-    _call(builder, "llvm.prefetch.p0i8", ir.VoidType(), args)
+    call(builder, "llvm.prefetch.p0i8", ir.VoidType(), args)
 
 
 def as_it_stands(module: Any, loop: Any, branch: Any) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .backend import Array
 from .jit import numba
-from .microkernel import COMPILED, VECTOR_BYTES, as_it_stands
+from .microkernel import COMPILED, VECTOR_BYTES, as_it_stands, call, everywhere
 
 ROW_BYTES = min(VECTOR_BYTES, 32)
 ROWS = 5  # filters often come in tens and twenties, and windows have 5 columns
@@ -59,7 +59,6 @@ def _generator(places: int, vectors: bool) -> Any:
     """The same as a function that writes LLVM IR."""
     from llvmlite import ir
     from numba.core import types
-    from numba.core.cgutils import get_or_insert_function
 
     def typed(
         context: Any, a: Any, a0: Any, a_rows: Any, r: Any, a_steps: Any, b: Any, b0: Any,
@@ -98,14 +97,8 @@ def _generator(places: int, vectors: bool) -> Any:
                 instruction.align = itemsize  # to a number, not to a vector
                 return instruction
 
-            def everywhere(value: Any) -> Any:
-                nothing = ir.Constant(vector, ir.Undefined)
-                zeros = ir.Constant(ir.VectorType(one, lanes), [0] * lanes)
-                first = builder.insert_element(nothing, value, one(0))
-                return builder.shuffle_vector(first, nothing, zeros)
-
             def number_everywhere(base: Any, at: Any) -> Any:
-                return everywhere(builder.load(builder.gep(base, [at])))
+                return everywhere(builder, lanes, builder.load(builder.gep(base, [at])))
 
             def sum_of(total: Any) -> Any:
                 """Of a vector's lanes: one half is added to the other until a number is left."""
@@ -122,15 +115,11 @@ def _generator(places: int, vectors: bool) -> Any:
                     total = builder.fadd(*halves)
                 return builder.extract_element(total, one(0))
 
-            fma = get_or_insert_function(  # type: ignore[no-untyped-call]
-                builder.module,
-                ir.FunctionType(vector, [vector] * 3),
-                f"llvm.fma.v{lanes}{number.intrinsic_name}",
-            )
+            fma = f"llvm.fma.v{lanes}{number.intrinsic_name}"
             tile = [(i, j) for i in range(ROWS) for j in range(places)]
             rows = [builder.add(a0, table(parows, r, i)) for i in range(ROWS)]
             columns = [builder.add(b0, table(pplaces, p, j)) for j in range(places)]
-            first = [everywhere(table(pstarts, r, i)) for i in range(ROWS)]
+            first = [everywhere(builder, lanes, table(pstarts, r, i)) for i in range(ROWS)]
             entry = builder.block
             loop, after = (builder.append_basic_block(name) for name in ("over_k", "after"))
             builder.branch(loop)
@@ -146,7 +135,7 @@ def _generator(places: int, vectors: bool) -> Any:
                 at = builder.add(row, a_step)
                 factor = load(pa, at) if vectors else number_everywhere(pa, at)
                 mine = sums[i * places : (i + 1) * places]
-                more += [builder.call(fma, [factor, *pair]) for pair in zip(seen, mine)]
+                more += [call(builder, fma, vector, [factor, *pair]) for pair in zip(seen, mine)]
             following = builder.add(k, integer(1))
             k.add_incoming(k0, entry)
             k.add_incoming(following, loop)

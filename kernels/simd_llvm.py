@@ -6,11 +6,11 @@ import operator
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from .microkernel import VECTOR_BYTES
+from .microkernel import VECTOR_BYTES, call, everywhere
 
 
 class Vector(types.Type):
@@ -35,13 +35,6 @@ class VectorModel(models.PrimitiveModel):
         super().__init__(manager, kind, _llvm_type(kind))  # type: ignore[no-untyped-call]
 
 
-def _everywhere(builder: Any, kind: Any, value: Any) -> Any:
-    nothing = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(nothing, value, ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
-    return builder.shuffle_vector(first, nothing, zeros)
-
-
 def _teach_operator(symbol: Any, instruction: str) -> None:
     class Template(AbstractTemplate):
         def generic(self, args: Any, keywords: Any) -> Any:
@@ -58,7 +51,7 @@ def _teach_operator(symbol: Any, instruction: str) -> None:
     def lower(target: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = _llvm_type(signature.return_type)
         x, y = (
-            value if isinstance(a, Vector) else _everywhere(builder, kind, value)
+            value if isinstance(a, Vector) else everywhere(builder, kind.count, value)
             for a, value in zip(signature.args, args)
         )
         return getattr(builder, instruction)(x, y, flags=("contract",))
@@ -110,22 +103,17 @@ def load_inside(context: Any, a: Any, i: Any, low: Any, high: Any) -> Any:
         base = _data(target, builder, signature.args[0], arguments[0])
         integers = ir.VectorType(i.type, kind.count)
         lane = ir.Constant(integers, list(range(kind.count)))
-        bounds = (_everywhere(builder, integers, n) for n in (low, high))
+        bounds = (everywhere(builder, kind.count, n) for n in (low, high))
         from_low, below_high = (
             builder.icmp_signed(sign, lane, bound) for sign, bound in zip((">=", "<"), bounds)
         )
         mask = builder.and_(from_low, below_high)
         place = _place(builder, base, i, kind)
         name = f"v{kind.count}{kind.element.intrinsic_name}"
-        align = ir.IntType(32)
-        masked = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module,
-            ir.FunctionType(kind, [place.type, align, mask.type, kind]),
-            f"llvm.masked.load.{name}.p0{name}",
-        )
         nothing = ir.Constant(kind, [0] * kind.count)
         bytes_ = 4 if isinstance(kind.element, ir.FloatType) else 8
-        return builder.call(masked, [place, align(bytes_), mask, nothing])
+        args = [place, ir.IntType(32)(bytes_), mask, nothing]
+        return call(builder, f"llvm.masked.load.{name}.p0{name}", kind, args)
 
     n = types.intp
     return vector(a, n, n, n), write
@@ -186,7 +174,7 @@ def at_least(context: Any, v: Any, least: Any) -> Any:
     """The larger of each number of v and ``least``; NaN stays."""
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        least = _everywhere(builder, _llvm_type(v), arguments[1])
+        least = everywhere(builder, v.lanes, arguments[1])
         less = builder.fcmp_ordered("<", arguments[0], least)  # "ordered": not if NaN
         return builder.select(less, least, arguments[0])
 
@@ -199,7 +187,7 @@ def where_above_zero(context: Any, y: Any, v: Any) -> Any:
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         y, v = arguments
-        nothing = _everywhere(builder, v.type, v.type.element(0))
+        nothing = everywhere(builder, v.type.count, v.type.element(0))
         return builder.select(builder.fcmp_ordered("<=", y, nothing), nothing, v)
 
     return v(y, v), write
@@ -211,7 +199,7 @@ def choose(context: Any, x: Any, v: Any, w: Any) -> Any:
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, v, w = arguments
-        nothing = _everywhere(builder, v.type, v.type.element(0))
+        nothing = everywhere(builder, v.type.count, v.type.element(0))
         return builder.select(builder.fcmp_ordered(">", x, nothing), v, w)
 
     return v(x, v, w), write
@@ -284,11 +272,7 @@ def product(rows: int, wide: int) -> Any:
                 _data(target, builder, signature.args[i], value)
                 for i, value in ((0, a), (4, b), (8, to))
             )
-            fma = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-                builder.module,
-                ir.FunctionType(kind, [kind] * 3),
-                f"llvm.fma.v{vector.lanes}{kind.element.intrinsic_name}",
-            )
+            fma = f"llvm.fma.v{vector.lanes}{kind.element.intrinsic_name}"
             integer = p.type
             tile = [(i, v) for i in range(rows) for v in range(wide)]
             nothing = ir.Constant(kind, [0] * vector.lanes)
@@ -315,12 +299,10 @@ def product(rows: int, wide: int) -> Any:
             for v in range(wide):
                 at = builder.add(at_b, integer(v * vector.lanes))
                 columns.append(_aligned(builder.load(_place(builder, b, at, kind)), kind))
-            factors = [
-                _everywhere(builder, kind, builder.load(builder.gep(a, [builder.add(at_a, start)])))
-                for start in starts
-            ]
+            numbers = (builder.load(builder.gep(a, [builder.add(at_a, start)])) for start in starts)
+            factors = [everywhere(builder, kind.count, number) for number in numbers]
             totals = [
-                builder.call(fma, [factors[i], columns[v], total])
+                call(builder, fma, kind, [factors[i], columns[v], total])
                 for (i, v), total in zip(tile, sums)
             ]
             for phi, start, step in (

@@ -123,13 +123,18 @@ def test_vectors_cover_a_range_and_nothing_else(dtype: Any) -> None:
             np.testing.assert_array_equal(a, np.arange(6 * lanes))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_where_above_zero(dtype: Any) -> None:
+def _signs(dtype: Any) -> tuple[np.ndarray, ...]:
+    """A vector of all kinds of numbers by their sign, one of others, and one to write to."""
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-    y = np.resize(np.array([1, -1, 0, np.nan, -0.0, np.inf, -np.inf, 1e-40], dtype), lanes)
+    x = np.resize(np.array([1, -1, 0, np.nan, -0.0, np.inf, -np.inf, 1e-40], dtype), lanes)
     v = np.arange(1, lanes + 1, dtype=dtype)
     v[0] = np.nan
-    to = np.zeros(lanes, dtype)
+    return x, v, np.zeros(lanes, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_where_above_zero(dtype: Any) -> None:
+    y, v, to = _signs(dtype)
     _above_zero(y, v, to)
     expected = [0 if a <= 0 else b for a, b in zip(y, v)]
     np.testing.assert_array_equal(to, expected)
@@ -137,10 +142,6 @@ def test_where_above_zero(dtype: Any) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_choose(dtype: Any) -> None:
-    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-    x = np.resize(np.array([1, -1, 0, np.nan, -0.0, np.inf, -np.inf, 1e-40], dtype), lanes)
-    v = np.arange(1, lanes + 1, dtype=dtype)
-    v[0] = np.nan
-    to = np.zeros(lanes, dtype)
+    x, v, to = _signs(dtype)
     _chosen(x, v, to)
     np.testing.assert_array_equal(to, [b if a > 0 else 2 * b for a, b in zip(x, v)])
