@@ -15,6 +15,8 @@ core has just read is what takes longest: ten times as long.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from .backend import Array, contiguous, empty
@@ -22,6 +24,8 @@ from .half import is_half
 from .jit import Kernel, inline, kernel, prange, short_vectors, uint
 from .microkernel import VECTOR_BYTES
 from .simd import load, stream, vector, vectors
+
+Numbers: TypeAlias = tuple[Array, Array, Array]  # per channel: m, scale, shift
 
 RUN = 1024  # elements that are added in their own type
 COLUMNS = 64  # channels of a task where L is 1 (after a linear layer), and neighbours are channels
@@ -285,12 +289,16 @@ def moments(x: Array) -> tuple[Array, Array]:
 def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     """y = (x - mean) scale + shift per channel; the three are float64 (C)."""
     dtype, x = x.dtype, _prepared(x)
-    m = mean.astype(x.dtype)
     y = empty(x.shape, x)
-    shift = shift - (mean - m) * scale
-    factors = (a.astype(x.dtype) for a in (scale, shift))
-    _run(for_result(_scale, y, x), _scale_columns, x, m, *factors, y)
+    numbers = rounded(x, mean, scale, shift)
+    _run(for_result(_scale, y, x), _scale_columns, x, *numbers, y)
     return y.astype(dtype, copy=False)
+
+
+def rounded(x: Array, mean: Array, scale: Array, shift: Array) -> Numbers:
+    """m, scale, shift in x's type, such that (x - m) scale + shift loses none of mean's digits."""
+    m = mean.astype(x.dtype)
+    return m, scale.astype(x.dtype), (shift - (mean - m) * scale).astype(x.dtype)
 
 
 def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:
@@ -312,9 +320,9 @@ def combine(
     """
     dtype, x, given = x.dtype, _prepared(x), gy
     gy = _prepared(given)
-    m = mean.astype(x.dtype)
     gx = gy if overwrite and gy is given else empty(x.shape, x)
-    factors = (a.astype(x.dtype) for a in (scale, slope, shift - (mean - m) * slope))
+    m, slope, shift = rounded(x, mean, slope, shift)
+    factors = scale.astype(x.dtype), slope, shift
     _run(for_result(_combine, gx, x, gy), _combine_columns, x, gy, m, *factors, gx)
     return gx.astype(dtype, copy=False)
 

@@ -8,24 +8,22 @@ rounded numbers, instead of reading y. x is (N, C, L), float32 or float64, on th
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 
 from .backend import Array, contiguous, empty
 from .jit import kernel, prange, short_vectors, uint
 from .norm import (
     RUN,
+    Numbers,
     add_images,
     combine_numpy,
     for_result,
     gradient_sums_numpy,
+    rounded,
     scale_numpy,
     zeros,
 )
 from .simd import at_least, load, stream, vector, vectors
-
-Numbers: TypeAlias = tuple[Array, Array, Array]  # per channel: m, scale, shift
 
 
 def _scale_relu_numpy(
@@ -72,19 +70,18 @@ def _scale_relu_streamed(
 
 
 def _rectified_numpy(x: Array, gy: Array, m: Array, scale: Array, bend: Array) -> Array:
-    y = np.subtract(x, m[:, None])  # as scale_numpy computes it
-    y *= scale[:, None]
-    y += bend[:, None]
+    y = np.empty_like(x)
+    scale_numpy(x, m, scale, bend, y)
     return np.where(y <= 0, 0, gy)
 
 
-def _rectifiedgradient_sums_numpy(
+def _rectified_gradient_sums_numpy(
     x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
 ) -> None:
     gradient_sums_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, total, product)
 
 
-@kernel(numpy=_rectifiedgradient_sums_numpy)
+@kernel(numpy=_rectified_gradient_sums_numpy)
 def _rectified_gradient_sums(
     x: Array, gy: Array, m: Array, scale: Array, bend: Array, total: Array, product: Array
 ) -> None:
@@ -114,13 +111,13 @@ def _rectified_gradient_sums(
     add_images(products, N, C, product)
 
 
-def _rectifiedcombine_numpy(
+def _rectified_combine_numpy(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
 ) -> None:
     combine_numpy(x, _rectified_numpy(x, gy, m, scale, bend), m, scale, slope, shift, gx)
 
 
-@kernel(numpy=_rectifiedcombine_numpy)
+@kernel(numpy=_rectified_combine_numpy)
 def _rectified_combine(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, bend: Array, gx: Array
 ) -> None:
@@ -139,25 +136,11 @@ def _rectified_combine(
             gxf[first + i] = a * g + b * d + rest
 
 
-def scale_relu(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
-    """y = max((x - mean) scale + shift, 0) per channel.
+def rectified(x: Array, numbers: Numbers) -> Array:
+    """y = max((x - m) scale + shift, 0) per channel, of numbers from ``norm.rounded``.
 
     Images of x may be apart in memory, as the first channels of larger ones are.
     """
-    return rectified(x, rounded(x, mean, scale, shift))
-
-
-def rounded(x: Array, mean: Array, scale: Array, shift: Array) -> Numbers:
-    """m, scale and shift in x's type, such that (x - m) scale + shift loses none of mean's digits.
-
-    It is what :func:`rectified` takes, and where gradients of it look up what it has cut.
-    """
-    m = mean.astype(x.dtype)
-    return m, scale.astype(x.dtype), (shift - (mean - m) * scale).astype(x.dtype)
-
-
-def rectified(x: Array, numbers: Numbers) -> Array:
-    """:func:`scale_relu` of numbers that :func:`rounded` has made."""
     N, C, L = x.shape
     s = x.itemsize
     if x.strides[1:] != (L * s, s) or x.strides[0] < C * L * s or x.strides[0] % s:
@@ -191,7 +174,7 @@ def combine(
     gy = contiguous(given)
     m, scale, bend = cut
     gx = gy if overwrite and gy is given else empty(x.shape, x)
-    slope, shift = slope.astype(x.dtype), (shift - (mean - m) * slope).astype(x.dtype)
+    _, slope, shift = rounded(x, mean, slope, shift)
     if x.size:
         _rectified_combine(x, gy, m, scale, slope, shift, bend, gx)
     return gx

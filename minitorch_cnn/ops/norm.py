@@ -67,11 +67,7 @@ def batch_norm(
     if training and eps <= 0:
         raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     image = x.reshape(x.shape[0], C, -1) if x.size else x.reshape(*x.shape[:2], 0)
-    if training:
-        mean, var = _batch_moments(image, running_mean, running_var, momentum)
-    else:
-        mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
-    inverse = 1 / np.sqrt(var + eps)
+    mean, inverse = _statistics(image, running_mean, running_var, training, momentum, eps)
     a = inverse if weight is None else inverse * weight
     y = kernels.norm.scale(image, mean, a, _or_zeros(bias, mean)).reshape(x.shape)
     if training:
@@ -85,16 +81,21 @@ def batch_norm(
     return y, (grad_x, *_of_sums(sums))
 
 
-def _batch_moments(
-    x: Array, running_mean: Array | None, running_var: Array | None, momentum: float
-) -> tuple[Array, Array]:
-    """Of x (N, C, L); the running ones are moved towards them."""
-    mean, var = kernels.norm.moments(x)
-    M = x.shape[0] * x.shape[2]
-    if M > 1:
-        _move(running_mean, mean, momentum)
-        _move(running_var, var * (M / (M - 1)), momentum)
-    return mean, var
+def _statistics(
+    x: Array, running_mean: Array | None, running_var: Array | None, training: bool,
+    momentum: float, eps: float,
+) -> tuple[Array, Array]:  # fmt: skip
+    """mean and 1 / sqrt(var + eps): the running ones, or in training those of x (N, C, L), towards
+    which the running ones are moved."""
+    if training:
+        mean, var = kernels.norm.moments(x)
+        M = x.shape[0] * x.shape[2]
+        if M > 1:
+            _move(running_mean, mean, momentum)
+            _move(running_var, var * (M / (M - 1)), momentum)
+    else:
+        mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
+    return mean, 1 / np.sqrt(var + eps)
 
 
 def _batch_gradients(
@@ -145,13 +146,9 @@ def batch_norm_relu(
     """
     _check("batch_norm", x, weight, bias, running_mean, running_var)
     image = x.reshape(*x.shape[:2], -1) if x.size else x.reshape(*x.shape[:2], 0)
-    if training:
-        mean, var = _batch_moments(image, running_mean, running_var, momentum)
-    else:
-        mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)  # type: ignore[union-attr]
-    inverse = 1 / np.sqrt(var + eps)
+    mean, inverse = _statistics(image, running_mean, running_var, training, momentum, eps)
     a = inverse if weight is None else inverse * weight
-    numbers = kernels.norm_relu.rounded(image, mean, a, _or_zeros(bias, mean))
+    numbers = kernels.norm.rounded(image, mean, a, _or_zeros(bias, mean))
     y = kernels.norm_relu.rectified(image, numbers).reshape(x.shape)
     return y, _batch_gradients(image, mean, inverse, a, numbers) if training else ()
 

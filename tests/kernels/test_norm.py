@@ -140,7 +140,7 @@ def test_same_bits_at_any_thread_count(
         mean, var = norm.moments(x)
         y = norm.scale(x, mean, scale, shift)
         gx = norm.combine(x, gy, mean, scale, slope, shift)
-        cut = norm_relu.rounded(x, mean, scale, shift)
+        cut = norm.rounded(x, mean, scale, shift)
         some = norm_relu.combine(x, gy, mean, slope, shift, cut)
         sums = *norm.gradient_sums(x, gy, mean), *norm_relu.gradient_sums(x, gy, mean, cut)
         return mean, var, y, *sums, gx, some, norm.channel_sums(x)
@@ -151,7 +151,7 @@ def test_same_bits_at_any_thread_count(
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("L", [0, 1, 7, 100])
-def test_scale_relu_reads_images_that_are_apart(
+def test_rectified_reads_images_that_are_apart(
     backend: str, dtype: Any, L: int, rng: np.random.Generator
 ) -> None:
     large = rng.standard_normal((3, 7, L)).astype(dtype)
@@ -160,7 +160,7 @@ def test_scale_relu_reads_images_that_are_apart(
     for x in (large[:, :4], large[::2, 3:], large[:1, 1:5], large[::-1, :4], large[:, :7:2],
               np.asfortranarray(large[:, :4])):  # fmt: skip
         with using(backend):
-            y = norm_relu.scale_relu(x, mean, scale, shift)
+            y = norm_relu.rectified(x, norm.rounded(x, mean, scale, shift))
         want = (x - mean[:, None]) * scale[:, None] + shift[:, None]
         np.testing.assert_allclose(y, np.maximum(want, 0), rtol=1e-5, atol=1e-5)
         assert y.dtype == dtype
@@ -179,9 +179,9 @@ def test_gradients_of_a_norm_with_relu(backend: str, x: np.ndarray) -> None:
     mean += rng.choice([0, 1e-9], mean.shape)  # what is left of it, rounded, goes into bend
     scale, slope, shift = rng.integers(-8, 9, (3, x.shape[1])) / 3
     with using(backend):
-        y = norm_relu.scale_relu(x, mean, scale, bend)
+        cut = norm.rounded(x, mean, scale, bend)
+        y = norm_relu.rectified(x, cut)
         plain = np.where(y <= 0, T(0), gy)
-        cut = norm_relu.rounded(x, mean, scale, bend)
         sums = norm_relu.gradient_sums(x, gy, mean, cut)
         gx = norm_relu.combine(x, gy, mean, slope, shift, cut)
         expected = norm.gradient_sums(x, plain, mean)
@@ -205,8 +205,8 @@ def test_backward_agrees_on_where_relu_has_cut(
     ones = np.ones_like(x)
     zeros = np.zeros(40)
     with using(backend):
-        y = norm_relu.scale_relu(x, mean, scale, bend)
-        cut = norm_relu.rounded(x, mean, scale, bend)
+        cut = norm.rounded(x, mean, scale, bend)
+        y = norm_relu.rectified(x, cut)
         total, _ = norm_relu.gradient_sums(x, ones, mean, cut)
         gx = norm_relu.combine(x, ones, mean, zeros, zeros, cut)
     seen = y > 0

@@ -108,7 +108,7 @@ def test_norm(shape: tuple[int, ...], dtype: Any, called: list[str]) -> None:
     np.testing.assert_allclose(norm.scale(x, mean, scale, shift), (x - m) * s + d, **tolerance)
     first = np.concatenate([x, gy], 1)[:, :C]  # the first channels of larger images
     expected = np.maximum((x - m) * s + d, 0)
-    y = norm_relu.scale_relu(first, mean, scale, shift)
+    y = norm_relu.rectified(first, norm.rounded(first, mean, scale, shift))
     np.testing.assert_allclose(y, expected, **tolerance)
     expected = s * gy + b * (x - m) + d
     gx = norm.combine(x, gy, mean, scale, slope, shift)
