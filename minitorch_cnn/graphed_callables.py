@@ -69,7 +69,7 @@ class _Graphed:
         parameters: tuple[Tensor, ...] = ()
         if isinstance(fn, Module):
             parameters = tuple(fn.parameters())
-            if fn._forward_hooks or fn._forward_pre_hooks or fn._has_backward_hooks():
+            if fn._has_hooks():
                 raise RuntimeError(
                     f"make_graphed_callables: {self.name} has hooks, which a graph would not call:"
                     " register them afterwards"

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeVar
 
-from .activation import ReLU
 from .batchnorm import BatchNorm2d
 from .module import Module, indented
 from .norm_relu import norm_relu
@@ -98,14 +97,11 @@ class Sequential(_Row):
         return self
 
     def forward(self, input: Any) -> Any:
-        norm = None  # a layer that has one pass less to make if a ReLU follows
+        norm = None  # held back: if a ReLU follows, both take one pass
         for module in self._modules.values():
             if norm is not None:
-                if type(module) is ReLU:
-                    input, norm = norm_relu(norm, input, module), None
-                    continue
-                input, norm = norm(input), None
-            if type(module) is BatchNorm2d:
+                input, norm = norm_relu(norm, input, module), None
+            elif type(module) is BatchNorm2d:
                 norm = module
             else:
                 input = module(input)

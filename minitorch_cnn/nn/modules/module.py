@@ -230,6 +230,9 @@ class Module(State):
     def _has_backward_hooks(self) -> bool:
         return bool(self._backward_hooks or self._backward_pre_hooks)
 
+    def _has_hooks(self) -> bool:
+        return bool(self._forward_hooks or self._forward_pre_hooks or self._has_backward_hooks())
+
     # Printing
 
     def _get_name(self) -> str:

@@ -28,20 +28,11 @@ def norm_relu(norm: Module, x: Tensor, relu: Callable[[Tensor], Tensor] = PLAIN)
         type(norm) is BatchNorm2d
         and type(relu) is ReLU
         and norm.training
-        and not (_hooked(norm) or _hooked(relu))
+        and not (norm._has_hooks() or relu._has_hooks())
         and _fits(norm, x)
     ):
         return norm._normalized(x, batch_norm_relu)
     return relu(norm(x))
-
-
-def _hooked(layer: Module) -> bool:
-    return bool(
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-    )
 
 
 def _fits(norm: BatchNorm2d, x: Any) -> bool:

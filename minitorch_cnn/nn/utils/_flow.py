@@ -110,7 +110,7 @@ def _record(
             if result is not None and given._version == result.version:
                 result.readers.append(reader)
 
-    hooked = {m for m in model.modules() if _has_hooks(m)}
+    hooked = {m for m in model.modules() if m._has_hooks()}
     handles = [
         m.register_forward_hook(left) if type(m) in layers
         else m.register_forward_pre_hook(entered, with_kwargs=True)
@@ -136,9 +136,3 @@ def _arrays(values: Iterable[Any]) -> Iterable[Any]:
             yield from _arrays(value)
         elif hasattr(value, "strides"):
             yield value
-
-
-def _has_hooks(m: Module) -> bool:
-    return bool(
-        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
-    )
