@@ -438,17 +438,12 @@ def mean_ranges_grad(gy: Array, rows: Ranges, columns: Ranges, divisor: Array, s
         wide = gy.astype(np.float32)
         return mean_ranges_grad(wide, rows, columns, divisor, size).astype(gy.dtype)
     divisor = _plain_divisor(divisor, gy)
-
-    def spread(shares: Array, divisor: Any = 1) -> Array:
-        covering = covering_ranges(rows, size[0]), covering_ranges(columns, size[1])
-        return sum_ranges(shares, *covering, divisor)
-
-    if divisor.ndim == 0 and gy.shape[-2:] == size:  # a stride of 1: dividing needs no pass
-        return spread(gy, divisor)
-    shares = np.divide(gy, divisor, out=empty(gy.shape, gy))
-    if _whole(rows, columns, size):
-        return np.broadcast_to(shares, (*gy.shape[:-2], *size))  # one window over everything
-    return spread(shares)
+    if divisor.ndim or gy.shape[-2:] != size:  # else, a stride of 1: dividing needs no pass
+        gy, divisor = np.divide(gy, divisor, out=empty(gy.shape, gy)), 1
+        if _whole(rows, columns, size):
+            return np.broadcast_to(gy, (*gy.shape[:-2], *size))  # one window over everything
+    covering = covering_ranges(rows, size[0]), covering_ranges(columns, size[1])
+    return sum_ranges(gy, *covering, divisor)
 
 
 def _whole(rows: Ranges, columns: Ranges, size: tuple[int, ...]) -> bool:
