@@ -1,9 +1,9 @@
 """Joining arrays along an axis, and taking them apart: rows of one array are parts of longer rows
 of another.
 
-Each array is copied to its place among the longer rows of the result. The way back needs no kernel:
-an array's gradient is a view of the result's; where a plain array is needed, ``take_rows`` makes
-it.
+Each array is copied to its place among the longer rows of the result. On the way back an array's
+gradient is a view of the result's: ``take_rows`` makes a plain array of it where one is needed,
+``add_rows`` adds it to another gradient of the same array.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .backend import LARGE, Array
-from .jit import kernel, prange
+from .jit import kernel, prange, uint
 from .simd import BLOCK, block, load, stream, vector, vectors
 
 
@@ -78,3 +78,20 @@ def take_rows_streamed(x: Array, pitch: int, y: Array) -> None:
         for k in range(vectors(yf, first, end)):
             i = vector(yf, first, end, k)
             stream(yf, i, load(x, i + ahead))
+
+
+def _add_rows_numpy(x: Array, pitch: int, y: Array) -> None:
+    y += np.lib.stride_tricks.as_strided(x, y.shape, (pitch * x.itemsize, x.itemsize))
+
+
+@kernel(numpy=_add_rows_numpy, parallel_above=LARGE)
+def add_rows(x: Array, pitch: int, y: Array) -> None:
+    """y[n] += x[n pitch : n pitch + L], x flat, y of (N, L)."""
+    N, L = y.shape
+    yf = y.reshape(y.size)
+    blocks = (L + BLOCK - 1) // BLOCK
+    for task in prange(N * blocks):
+        n, first = task // blocks, task % blocks * BLOCK
+        at, to = uint(n * pitch + first), uint(n * L + first)
+        for i in range(uint(min(BLOCK, L - first))):
+            yf[to + i] += x[at + i]

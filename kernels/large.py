@@ -58,8 +58,26 @@ def add_into(y: Array, b: Array) -> None:
         from .arithmetic import add as add_kernel
 
         add_kernel(y.reshape(-1), b.reshape(-1), y.reshape(-1))
+    elif _is_large(y) and y.shape == b.shape and (rows := _rows(b, y.dtype)):
+        from .join import add_rows
+
+        flat, N, L, pitch = rows
+        add_rows(flat, pitch, y.reshape(N, L))
     else:
         y += b
+
+
+def put(x: Array, y: Array, start: int) -> None:
+    """y[:, start : start + C] = x, of C channels; y is plain memory, x has its dtype."""
+    if _is_large(x):
+        from .join import concat
+        from .simd import BLOCK
+
+        N, L = x.shape[0], math.prod(x.shape[2:])
+        k = concat.for_result(y, x) if x.shape[1] * L >= BLOCK else concat
+        k(x.reshape(N, -1), y.reshape(N, -1), start * L)
+    else:
+        y[:, start : start + x.shape[1]] = x
 
 
 def concatenate(xs: Sequence[Array], dim: int) -> Array:
@@ -95,34 +113,36 @@ def concatenate(xs: Sequence[Array], dim: int) -> Array:
 
 def copy(x: Array) -> Array | None:
     """A C-contiguous copy of a large x on the CPU, if x is rows of memory with equal gaps."""
-    kind = x.dtype
-    if kind.kind != "f" or kind.itemsize < 4 or not kind.isnative or not x.flags.aligned:
+    rows = _rows(x, x.dtype)
+    if rows is None:
         return None
-    found = _rows(x)
-    if found is None:
-        return None
-    N, L, pitch = found
     from .join import take_rows
     from .simd import BLOCK
 
+    flat, N, L, pitch = rows
     y = empty(x.shape, x)
-    flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + L,), (x.itemsize,))
     k = take_rows.for_result(y, x) if L >= BLOCK else take_rows
     k(flat, pitch, y.reshape(N, L))
     return y
 
 
-def _rows(x: Array) -> tuple[int, int, int] | None:
-    """N rows of L elements, ``pitch`` apart, that x is in memory; rows are long or there is one."""
+def _rows(x: Array, dtype: Any) -> tuple[Array, int, int, int] | None:
+    """x flat from its first element to its last, in which it is N rows of L elements, ``pitch``
+    apart, long ones unless there is one; None for other x, or dtypes that kernels do not take."""
+    if x.dtype is not dtype or dtype.kind != "f" or dtype.itemsize < 4 or not dtype.isnative:
+        return None
+    if not x.flags.aligned:
+        return None
     L, d = 1, x.ndim
     while d and (x.shape[d - 1] == 1 or x.strides[d - 1] == L * x.itemsize):
         L, d = L * x.shape[d - 1], d - 1
     if d == 0:
-        return 1, L, L
+        return x.reshape(-1), 1, L, L
     N, pitch = x.shape[d - 1], x.strides[d - 1] // x.itemsize
     if any(n != 1 for n in x.shape[: d - 1]) or L < 256 or pitch < L:
         return None
-    return N, L, pitch
+    flat = np.lib.stride_tricks.as_strided(x, ((N - 1) * pitch + L,), (x.itemsize,))
+    return flat, N, L, pitch
 
 
 def stack(xs: Sequence[Array], dim: int) -> Array:
@@ -153,14 +173,11 @@ def _both(name: str, plain: Callable[..., Any], a: Any, b: Any) -> Array:
 
 
 def _large_alike(a: Any, b: Any) -> bool:
-    return (
-        isinstance(a, np.ndarray)
-        and a.size >= LARGE
-        and _plain(a)
-        and _plain(b)
-        and a.shape == b.shape
-        and a.dtype is b.dtype
-    )
+    return _is_large(a) and _plain(b) and a.shape == b.shape and a.dtype is b.dtype
+
+
+def _is_large(a: Any) -> bool:
+    return isinstance(a, np.ndarray) and a.size >= LARGE and _plain(a)
 
 
 def _plain(x: Any) -> bool:

@@ -8,6 +8,9 @@ Deviations are taken from m, the mean rounded to that type, exact for elements n
 left over, mean - m, is put right in the small arrays, per channel. So float32 inputs of
 mean 1e4 and deviation 1 keep all their digits.
 
+x may be the first channels of images that have P > C of them, as the maps of a DenseNet are, which
+grow: kernels take it as (N, P, L), and C from an argument that has one number per channel.
+
 Sums over a channel are made of its rows', one for each image: threads share out images, here as
 elsewhere, so that a core finds in its caches what it wrote or read before. To write where another
 core has just read is what takes longest: ten times as long.
@@ -64,6 +67,7 @@ def add_images(sums: Array, N: int, C: int, total: Array) -> None:
 
 
 def _moments_numpy(x: Array, mean: Array, var: Array) -> None:
+    x = x[:, : mean.size]
     mean[:] = x.mean((0, 2), dtype=np.float64)
     m = mean.astype(x.dtype)
     var[:] = np.square(x - m[:, None]).mean((0, 2), dtype=np.float64) - (mean - m) ** 2
@@ -73,17 +77,18 @@ def _moments_numpy(x: Array, mean: Array, var: Array) -> None:
 def _moments(x: Array, mean: Array, var: Array) -> None:
     """Of each row its own moments, and from these the channel's. The squares are added in runs of
     x's dtype, these in float64; x in float64 at once."""
-    N, C, L = x.shape
-    flat, T = x.reshape(x.size), x.dtype.type
+    N, P, L = x.shape
+    C, flat, T = mean.size, x.reshape(x.size), x.dtype.type
     means, squares = np.empty(N * C), np.empty(N * C)
     for row in prange(N * C):
-        first, total = uint(row * L), np.float64(0)
+        place = row // C * P + row % C
+        first, total = uint(place * L), np.float64(0)
         for i in range(uint(L)):
             total += flat[first + i]
         means[row] = total / L
         m, square = T(means[row]), np.float64(0)
         for start in range(0, L, RUN):
-            first = uint(row * L + start)
+            first = uint(place * L + start)
             part = T(0)
             for i in range(uint(min(RUN, L - start))):
                 d = flat[first + i] - m
@@ -129,35 +134,37 @@ def _column_moments(x: Array, mean: Array, var: Array) -> None:
 
 def scale_numpy(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     """y = (x - m) scale + shift."""
-    np.subtract(x, m[:, None], out=y)
+    np.subtract(x[:, : m.size], m[:, None], out=y)
     y *= scale[:, None]
     y += shift[:, None]
 
 
 @kernel(numpy=scale_numpy)
 def _scale(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
-    N, C, L = x.shape
+    N, C, L = y.shape
     xf, yf = x.reshape(x.size), y.reshape(y.size)
     for row in prange(N * C):
         short_vectors()
-        first, c = uint(row * L), row % C
+        n, c = row // C, row % C
+        first, to = uint((n * x.shape[1] + c) * L), uint(row * L)
         middle, factor, new = m[c], scale[c], shift[c]
         for i in range(uint(L)):
-            yf[first + i] = (xf[first + i] - middle) * factor + new
+            yf[to + i] = (xf[first + i] - middle) * factor + new
 
 
 @kernel(numpy=scale_numpy, streams=_scale)
 def _scale_streamed(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> None:
     """``_scale`` for a large y."""
-    N, C, L = x.shape
+    N, C, L = y.shape
     xf, yf = x.reshape(x.size), y.reshape(y.size)
     for row in prange(N * C):
-        c = row % C
+        n, c = row // C, row % C
         middle, factor, new = m[c], scale[c], shift[c]
+        ahead = n * (x.shape[1] - C) * L
         first, end = row * L, (row + 1) * L
         for k in range(vectors(yf, first, end)):
             i = vector(yf, first, end, k)
-            stream(yf, i, (load(xf, i) - middle) * factor + new)
+            stream(yf, i, (load(xf, i + ahead) - middle) * factor + new)
 
 
 @kernel(numpy=scale_numpy)
@@ -174,23 +181,24 @@ def _scale_columns(x: Array, m: Array, scale: Array, shift: Array, y: Array) -> 
 def gradient_sums_numpy(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
     """Sums of gy, and of gy (x - m)."""
     total[:] = gy.sum((0, 2), dtype=np.float64)
-    product[:] = (gy * (x - m[:, None])).sum((0, 2), dtype=np.float64)
+    product[:] = (gy * (x[:, : m.size] - m[:, None])).sum((0, 2), dtype=np.float64)
 
 
 @kernel(numpy=gradient_sums_numpy)
 def _gradient_sums(x: Array, gy: Array, m: Array, total: Array, product: Array) -> None:
     """The products are added in runs of x's dtype, these in float64; gy in float64 at once."""
-    N, C, L = x.shape
+    N, C, L = gy.shape
     xf, gyf = x.reshape(x.size), gy.reshape(gy.size)
     totals, products = np.empty(N * C), np.empty(N * C)
     for row in prange(N * C):
-        middle, a, b = m[row % C], np.float64(0), np.float64(0)
+        n, c = row // C, row % C
+        middle, a, b = m[c], np.float64(0), np.float64(0)
         for start in range(0, L, RUN):
-            first = uint(row * L + start)
+            first, at = uint((n * x.shape[1] + c) * L + start), uint(row * L + start)
             part = x.dtype.type(0)
             for i in range(uint(min(RUN, L - start))):
-                a += gyf[first + i]
-                part += gyf[first + i] * (xf[first + i] - middle)
+                a += gyf[at + i]
+                part += gyf[at + i] * (xf[first + i] - middle)
             b += part
         totals[row] = a
         products[row] = b
@@ -222,21 +230,22 @@ def combine_numpy(
 ) -> None:
     """gx = scale gy + slope (x - m) + shift."""
     np.multiply(gy, scale[:, None], out=gx)  # first, as gx may be gy
-    gx += (x - m[:, None]) * slope[:, None] + shift[:, None]
+    gx += (x[:, : m.size] - m[:, None]) * slope[:, None] + shift[:, None]
 
 
 @kernel(numpy=combine_numpy)
 def _combine(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
-    N, C, L = x.shape
+    N, C, L = gx.shape
     xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
     for row in prange(N * C):
         short_vectors()
-        first, c = uint(row * L), row % C
+        n, c = row // C, row % C
+        first, to = uint((n * x.shape[1] + c) * L), uint(row * L)
         middle, a, b, rest = m[c], scale[c], slope[c], shift[c]
         for i in range(uint(L)):
-            gxf[first + i] = a * gyf[first + i] + b * (xf[first + i] - middle) + rest
+            gxf[to + i] = a * gyf[to + i] + b * (xf[first + i] - middle) + rest
 
 
 @kernel(numpy=combine_numpy, streams=_combine)
@@ -244,15 +253,16 @@ def _combine_streamed(
     x: Array, gy: Array, m: Array, scale: Array, slope: Array, shift: Array, gx: Array
 ) -> None:
     """``_combine`` for a large gx that lies apart."""
-    N, C, L = x.shape
+    N, C, L = gx.shape
     xf, gyf, gxf = x.reshape(x.size), gy.reshape(gy.size), gx.reshape(gx.size)
     for row in prange(N * C):
-        c = row % C
+        n, c = row // C, row % C
         middle, a, b, rest = m[c], scale[c], slope[c], shift[c]
+        ahead = n * (x.shape[1] - C) * L
         first, end = row * L, (row + 1) * L
         for k in range(vectors(gxf, first, end)):
             i = vector(gxf, first, end, k)
-            stream(gxf, i, a * load(gyf, i) + b * (load(xf, i) - middle) + rest)
+            stream(gxf, i, a * load(gyf, i) + b * (load(xf, i + ahead) - middle) + rest)
 
 
 @kernel(numpy=combine_numpy)
@@ -271,25 +281,23 @@ def _combine_columns(
 
 def channel_sums(x: Array) -> Array:
     """The sums over N and L of x (N, C, L), (C) of its type, added in runs and then in float64."""
-    plain = _prepared(x)
-    total = zeros(plain)
+    total = zeros(x)
     if x.size:
-        _channel_sums(plain, total)
+        _channel_sums(_plain(x), total)
     return total.astype(x.dtype)
 
 
 def moments(x: Array) -> tuple[Array, Array]:
     """The mean and the (biased) variance of each channel over N and L, as float64 (C)."""
-    x = _prepared(x)
     mean, var = zeros(x), zeros(x)
-    _run(_moments, _column_moments, x, mean, var)
+    _run(_moments, _column_moments, _prepared(x), mean, var)
     return mean, np.maximum(var, 0)
 
 
 def scale(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     """y = (x - mean) scale + shift per channel; the three are float64 (C)."""
-    dtype, x = x.dtype, _prepared(x)
-    y = empty(x.shape, x)
+    dtype, shape, x = x.dtype, x.shape, _prepared(x)
+    y = empty(shape, x)
     numbers = rounded(x, mean, scale, shift)
     _run(for_result(_scale, y, x), _scale_columns, x, *numbers, y)
     return y.astype(dtype, copy=False)
@@ -303,9 +311,9 @@ def rounded(x: Array, mean: Array, scale: Array, shift: Array) -> Numbers:
 
 def gradient_sums(x: Array, gy: Array, mean: Array) -> tuple[Array, Array]:
     """The sums of gy and of gy (x - mean) over N and L, as float64 (C)."""
-    x, gy = _prepared(x), _prepared(gy)
-    m = mean.astype(x.dtype)
     total, product = zeros(x), zeros(x)
+    x, gy = _prepared(x), _plain(gy)
+    m = mean.astype(x.dtype)
     _run(_gradient_sums, _column_gradient_sums, x, gy, m, total, product)
     return total, product - (mean - m) * total
 
@@ -319,16 +327,33 @@ def combine(
     ``overwrite`` puts gx where gy was, if that is plain memory.
     """
     dtype, x, given = x.dtype, _prepared(x), gy
-    gy = _prepared(given)
-    gx = gy if overwrite and gy is given else empty(x.shape, x)
+    gy = _plain(given)
+    gx = gy if overwrite and gy is given else empty(gy.shape, x)
     m, slope, shift = rounded(x, mean, slope, shift)
     factors = scale.astype(x.dtype), slope, shift
     _run(for_result(_combine, gx, x, gy), _combine_columns, x, gy, m, *factors, gx)
     return gx.astype(dtype, copy=False)
 
 
-def _prepared(x: Array) -> Array:
+def _plain(x: Array) -> Array:
     return contiguous(x.astype(np.float32) if is_half(x.dtype) else x)
+
+
+def _prepared(x: Array) -> Array:
+    return _plain(x) if is_half(x.dtype) else images(x)
+
+
+def images(x: Array) -> Array:
+    """x (N, C, L) in plain memory, or where it is on the CPU, (N, P, L) if its images are the first
+    C channels of larger ones: what is behind them is never read."""
+    if x.flags.c_contiguous or not isinstance(x, np.ndarray) or not x.flags.aligned:
+        return contiguous(x)
+    N, C, L = x.shape
+    row = L * x.itemsize
+    P, rest = divmod(x.strides[0], row) if row else (0, 0)
+    if L == 1 or rest or P < C or x.strides[1:] != (row, x.itemsize):
+        return contiguous(x)
+    return np.lib.stride_tricks.as_strided(x, (N, P, L))
 
 
 def _run(rows: Kernel, columns: Kernel, x: Array, *args: Array) -> None:

@@ -169,9 +169,10 @@ def _run(node: Node, gy: Array, ours: bool, plan: _Plan | None, pending: _Pendin
                 continue
             given = as_array(g)
             fresh = _is_fresh(given, gy)
-            g = _checked(node, target, given, fresh or last)
+            own = fresh or (last and is_writable(given))  # not writable: gy, broadcast
+            g = _checked(node, target, given, own)
             fresh = fresh or g is not given
-            pending.send(target, g, fresh or last)
+            pending.send(target, g, fresh or own)
             ours = ours and fresh
 
 

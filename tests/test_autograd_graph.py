@@ -325,6 +325,19 @@ def test_a_part_of_a_joined_gradient_is_copied_once_for_all_functions() -> None:
     np.testing.assert_array_equal(gy.ravel(), np.arange(8))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3)])
+def test_a_gradient_that_is_one_number_for_all_elements_is_added_to(shape: tuple[int, ...]) -> None:
+    """That of a sum, which comes as a view that may not be written to, before another one."""
+    gradients = []
+    for side in (mt, torch):
+        x = side.ones(*shape, requires_grad=True)
+        a = x * 1
+        (a.mean() * 3 + a.sum() * 2).backward()
+        x.grad += 1
+        gradients.append(x.grad.numpy())
+    np.testing.assert_allclose(*gradients)
+
+
 def test_a_gradient_of_the_wrong_shape_is_named() -> None:
     @op
     def bad(x: Any, /) -> Any:

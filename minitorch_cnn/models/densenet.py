@@ -20,6 +20,7 @@ import minitorch_cnn as torch
 
 from .. import nn
 from ..nn import functional as F
+from ..nn.modules.joined_maps import JoinedMaps
 from ..nn.modules.norm_relu import norm_relu
 from ..tensor import Tensor
 from .registry import architecture
@@ -56,8 +57,9 @@ class _DenseLayer(nn.Module):
         self.memory_efficient = memory_efficient
 
     def bottleneck(self, *features: Tensor) -> Tensor:
-        x = torch.cat(features, 1)  # (N, num_input_features, H, W)
-        return cast("Tensor", self.conv1(norm_relu(self.norm1, x, self.relu1)))
+        joined = features[0] if len(features) == 1 else torch.cat(features, 1)
+        x = norm_relu(self.norm1, joined, self.relu1)  # (N, num_input_features, H, W)
+        return cast("Tensor", self.conv1(x))
 
     def forward(self, input: Tensor | Sequence[Tensor]) -> Tensor:
         features = [input] if isinstance(input, Tensor) else list(input)
@@ -86,6 +88,7 @@ class _DenseBlock(nn.ModuleDict):
         memory_efficient: bool = False,
     ) -> None:
         super().__init__()
+        self.new_features = num_layers * growth_rate
         for i in range(num_layers):
             channels = num_input_features + i * growth_rate
             self[f"denselayer{i + 1}"] = _DenseLayer(
@@ -93,10 +96,10 @@ class _DenseBlock(nn.ModuleDict):
             )
 
     def forward(self, init_features: Tensor) -> Tensor:
-        features = [init_features]
+        features = JoinedMaps(init_features, self.new_features)
         for layer in self.values():
-            features.append(layer(features))
-        return cast("Tensor", torch.cat(features, 1))
+            features.append(layer(features.maps))
+        return features.maps
 
 
 class _Transition(nn.Sequential):

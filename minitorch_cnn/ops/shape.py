@@ -13,7 +13,7 @@ import numpy as np
 from .. import kernels
 from ..dtypes import is_half
 from ..kernels.backend import array_module, constant
-from ..tensor import Array, GradFn, op
+from ..tensor import Array, GradFn, memory_of, op
 from .basic import sum_along, sum_to
 
 
@@ -74,6 +74,21 @@ def cat(*xs: Array, dim: int) -> Any:
         grads.append(part(start, start + x.shape[dim]))
         start += x.shape[dim]
     return y, tuple(grads)
+
+
+@op
+def append(x: Array, new: Array, /, *, room: Array) -> Any:
+    """cat((x, new), 1) as a view of ``room``, of which x are the first channels, or become them.
+
+    x and y share memory. room is (N, C, ...) in plain memory and holds the channels of both. Cost:
+    ``new`` is copied, and x where it is not in room.
+    """
+    C = x.shape[1]
+    if memory_of(x) is not memory_of(room):
+        kernels.large.put(x, room, 0)
+    kernels.large.put(new, room, C)
+    y = room[:, : C + new.shape[1]]
+    return y, (lambda gy: gy[:, :C], lambda gy: gy[:, C:])
 
 
 @op(bfloat16="all")

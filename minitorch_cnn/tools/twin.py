@@ -1,7 +1,8 @@
 """Our models with PyTorch's layers: the yardstick of tests and benchmarks.
 
-A model file of ours uses nothing but PyTorch's names (and ``norm_relu``), so the same source runs
-with PyTorch when its imports are exchanged. Needs PyTorch, which the package itself never imports.
+A model file of ours uses nothing but PyTorch's names (and ``norm_relu`` and ``JoinedMaps``), so the
+same source runs with PyTorch when its imports are exchanged. Needs PyTorch, which the package
+itself never imports.
 """
 
 from __future__ import annotations
@@ -17,6 +18,18 @@ _EXCHANGED = {
     "import minitorch_cnn as torch": "import torch",
     "from .. import nn": "from torch import nn",
     "from ..nn import functional as F": "from torch.nn import functional as F",
+    "from ..nn.modules.joined_maps import JoinedMaps": """
+class JoinedMaps:
+    def __init__(self, first, more):
+        self.features = [first]
+
+    def append(self, new):
+        self.features.append(new)
+
+    @property
+    def maps(self):
+        return torch.cat(self.features, 1)
+""",
     "from ..nn.modules.norm_relu import norm_relu": (
         "norm_relu = lambda norm, x, relu=nn.functional.relu: relu(norm(x))"
     ),

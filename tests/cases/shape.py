@@ -10,6 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 import minitorch_cnn
+from minitorch_cnn.kernels.backend import empty
 from minitorch_cnn.ops import shape as ops
 
 from ..strategies import arrays, make_array, shapes
@@ -143,6 +144,21 @@ def _joined(name: str) -> dict[str, Callable[..., Any]]:
     }
 
 
+def _appended(first: Any, *more: Any) -> Any:
+    """The op as it is used, twice or more, with the room for all and for something else."""
+    room = empty((first.shape[0], 20, *first.shape[2:]), first.array)
+    for x in more:
+        first = ops.append(first, x, room=room)
+    return first
+
+
+@st.composite
+def _maps(draw: st.DrawFn) -> Call:
+    N, H, W = draw(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 4)))
+    channels = draw(st.lists(st.integers(0, 3), min_size=2, max_size=4))
+    return Call(tuple(draw(arrays((N, C, H, W))) for C in channels))
+
+
 _ANY = st.builds(lambda x: Call((x,)), arrays())
 _MATRICES = _drawn(lambda draw, x: {"diagonal": draw(st.integers(-4, 4))}, min_dims=2)
 
@@ -183,6 +199,10 @@ CASES = (
         ),
     ),
     Case("cat", "shape.cat", **_joined("cat"), calls=_joins()),
+    Case(
+        "append", "shape.append", ours=_appended, theirs=lambda *xs: torch.cat(xs, 1),
+        calls=_maps(),
+    ),
     Case("stack", "shape.stack", **_joined("stack"), calls=_joins(same=True)),
     Case(
         "repeat", "shape.repeat",

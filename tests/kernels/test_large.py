@@ -59,6 +59,28 @@ def test_concatenate(backend: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@given(data=st.data())
+def test_parts_of_the_channels(backend: str, data: st.DataObject) -> None:
+    """Written with ``put``, added from with ``add_into``."""
+    N, C, L = data.draw(st.tuples(st.integers(0, 3), st.integers(0, 5), st.sampled_from([1, 90])))
+    start, behind = data.draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))
+    kinds = st.sampled_from([np.float32, np.float64, np.float16])
+    dtype = data.draw(kinds)
+    rng = np.random.default_rng(N + C)
+    whole = rng.integers(-9, 9, (N, start + C + behind, L)).astype(dtype)
+    x = rng.integers(-9, 9, (N, C, L)).astype(dtype)
+    x = with_layout(x, data.draw(st.sampled_from(LAYOUTS)))
+    expected = np.concatenate([whole[:, :start], x, whole[:, start + C :]], 1)
+    total = rng.integers(-9, 9, x.shape).astype(data.draw(kinds))
+    sums = total + x.astype(total.dtype)
+    with using(backend):
+        large.put(x, whole, start)
+        large.add_into(total, whole[:, start : start + C].astype(total.dtype, copy=False))
+    np.testing.assert_array_equal(whole, expected)
+    np.testing.assert_array_equal(total, sums)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_dropped_nan_stays_nan(backend: str) -> None:
     x = np.full(20, np.nan, np.float32)
     with using(backend):
@@ -69,10 +91,15 @@ def test_same_bits_at_any_thread_count(rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((2, 3, 100_001)).astype(np.float32)
     mask = a > 0
 
+    def sum_with_a_part() -> Any:
+        y = b[:, :70_001].copy()
+        large.add_into(y, a[:, 30_000:])
+        return y
+
     def run() -> tuple[Any, ...]:
         return (
             large.add(a, b), large.mul(a, b), large.keep(a, mask, np.float32(3)),
-            large.concatenate([a, b], 1),
+            large.concatenate([a, b], 1), sum_with_a_part(),
         )  # fmt: skip
 
     assert_same_bits_at_any_thread_count(run)

@@ -18,13 +18,17 @@ from .common import BACKENDS, assert_same_bits_at_any_thread_count, using
 
 @st.composite
 def images(draw: st.DrawFn) -> np.ndarray:
-    """(N, C, L): channels along L, or where that is 1 along C, a task's and more."""
+    """(N, C, L): channels along L, or where that is 1 along C, a task's and more. Also the first
+    channels of images with more of them."""
     L = draw(st.sampled_from([1, 2, 7, 21]))
     C = draw(st.integers(0, 4) if L > 1 else st.sampled_from([0, 1, 5, norm.COLUMNS, 130]))
     shape = (draw(st.integers(0, 3)), C, L)
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     x = make_array(shape, draw(st.sampled_from(KINDS)), draw(st.integers(0, 999)), dtype)
     x = x + dtype(draw(st.sampled_from([0, 0, 10, -3])))
+    if behind := draw(st.sampled_from([0, 0, 1, 4])):
+        unread = np.full((shape[0], behind, L), np.nan, dtype)
+        return np.concatenate([x, unread], 1)[:, :C]
     return with_layout(x, draw(st.sampled_from(LAYOUTS)))
 
 
