@@ -257,16 +257,15 @@ def _workspace(p: Problem, algorithm: str) -> int:
         M = F // p.groups
         shape = (CG, M, (KH, KW), p.size, p.stride, p.dilation, p.itemsize, p.groups)
         return implicit_gemm_plan.workspace_bytes(N * p.groups, *shape)
-    if algorithm in ("im2col", "pointwise"):
-        from . import im2col_gemm, pointwise
+    if algorithm == "pointwise":
+        from . import pointwise
 
-        seen = 0
-        if algorithm == "pointwise":
-            seen = N * p.x_shape[1] * math.prod(p.size) * p.itemsize if max(p.stride) > 1 else 0
-            if math.prod(p.size) >= pointwise.FEW:
-                return seen
+        return pointwise.workspace_bytes(N, CG, p.groups, p.size, p.stride, p.itemsize)
+    if algorithm == "im2col":
+        from . import im2col_gemm
+
         images, merge = N * p.groups, p.groups == 1
-        return seen + im2col_gemm.workspace_bytes(images, CG * KH * KW, p.size, p.itemsize, merge)
+        return im2col_gemm.workspace_bytes(images, CG * KH * KW, p.size, p.itemsize, merge)
     return 0
 
 

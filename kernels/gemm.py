@@ -33,6 +33,7 @@ FEW_ROWS = 32  # ... or this many, where the tasks would be few
 VECTOR = 16  # columns are padded to a multiple of this: whole vectors, of whatever width
 COLUMNS = 240  # of a panel that is read in place: whole tiles, whatever the width of a vector
 IN_PLACE = -1  # instead of the number of the first panel
+WHOLE = -2  # the same, without panels that are narrower than the others
 ACC = PANEL + VECTOR  # columns of a row that is being added up, whole vectors too
 SMALL = 1 << 15  # multiply-adds up to which NumPy's product is faster, and runs on one thread
 
@@ -142,7 +143,7 @@ def gemm_numpy(
     N, M, OH, OW = c.shape
     G = bias.size // M
     a = np.lib.stride_tricks.as_strided(a, (G, M, depth), [s * a.itemsize for s in a_step])
-    if first == IN_PLACE:
+    if first in (IN_PLACE, WHOLE):
         y = a[np.arange(N) % G] @ b + bias.reshape(G, M, 1)[np.arange(N) % G]
         c[...] = y.reshape(c.shape)
         return
@@ -173,11 +174,12 @@ def gemm(
 
     a: flat memory; a[g, m, k] is at a_step . (g, m, k). b: (P, >= depth, PANEL), panels ``first``
     to ``first + P`` of the output's pixels (``panel_shape``). bias: (G M). c: (N, M, OH, OW).
-    ``first`` = IN_PLACE: b is (N, depth, OH OW), not cut into panels but read where it lies.
+    ``first`` = IN_PLACE: b is (N, depth, OH OW), not cut into panels but read where it lies;
+    WHOLE: so it is, and of c only whole panels are computed.
     """
     N, M, OH, OW = c.shape
     P, K, LD = b.shape
-    in_place = first < 0
+    in_place, whole = first < 0, first == WHOLE
     _, high, wide = panel
     if in_place:
         first, P = 0, N * ((OH + high - 1) // high) * ((OW + wide - 1) // wide)
@@ -189,6 +191,8 @@ def gemm(
     for task in prange(P * blocks):
         p = task // blocks
         n0, n1, h0, h1, w0, w1 = box(first + p, N, OH, OW, panel)
+        if whole and w1 - w0 < wide:
+            continue
         run = (h1 - h0) * (w1 - w0)  # pixels of one image: neighbours in c, too
         columns = (n1 - n0) * run
         g = n0 % G

@@ -2,25 +2,30 @@
 
     y[n] = weight @ x[n]      weight (F, C), x[n] (C, H W), y[n] (F, H W)
 
-x is read where it lies; with a stride, the pixels that are seen are put together first. Why such
-layers save work: a 5x5 convolution of C to F channels costs 25 C F multiplications per pixel;
-behind a 1x1 convolution to a few channels B, it is C B + 25 B F.
+x is read where it lies; with a stride, the pixels that are seen are put together first. A small
+image's pixels do not fill whole vectors (7x7 are three of 16 numbers and one more): the last of
+all images are put together, in a product of their own. Why such layers save work: a 5x5
+convolution of C to F channels costs 25 C F multiplications per pixel; behind a 1x1 convolution to a
+few channels B, it is C B + 25 B F.
 Source: M. Lin, Q. Chen, S. Yan, Network In Network, arXiv:1312.4400; C. Szegedy et al., Going
 Deeper with Convolutions, arXiv:1409.4842.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from . import backend, im2col_gemm, implicit_gemm_few, implicit_gemm_weight, shifted_rows
 from .backend import Array, empty
-from .gemm import COLUMNS, IN_PLACE, Steps, gemm
+from .gemm import COLUMNS, IN_PLACE, PANEL, WHOLE, Steps, gemm
 from .geometry import Pair
 from .jit import kernel, prange, uint
+from .microkernel import VECTOR_BYTES
 
 ONE, ZERO = (1, 1), (0, 0)
-FEW = 100  # pixels of an image below which several of them are packed together
+WASTE = 0.04  # of an image's pixels, beyond which a vector that is not full is one too many
 NARROW = 40  # channels up to which packing gy would take longer than the sums of grad_weight
 
 
@@ -75,12 +80,67 @@ def grad_weight(
 def _product(x: Array, weight: Array, a_step: Steps, bias: Array, y: Array) -> None:
     """y[n] = a @ x[n] + bias; a is the weight, or its transpose."""
     N, C, H, W = x.shape
-    a = weight.reshape(-1)
-    if H * W < FEW or backend.cpu_backend == "numpy":
+    a, pixels = weight.reshape(-1), H * W
+    width, ends = _cut(pixels, N if bias.size == y.shape[1] else 1, x.itemsize)
+    if width == 0 or backend.cpu_backend == "numpy":
         im2col_gemm.product(x, a, a_step, bias, y, ONE, ONE, ZERO, ONE)
-    else:
-        out = y.reshape(N, -1, 1, H * W)
-        gemm(a, a_step, x.reshape(N, C, H * W), bias, out, C, IN_PLACE, (1, 1, COLUMNS))
+        return
+    x, out = x.reshape(N, C, pixels), y.reshape(N, -1, 1, pixels)
+    if not ends:
+        gemm(a, a_step, x, bias, out, C, IN_PLACE, (1, 1, COLUMNS))
+        return
+    gemm(a, a_step, x, bias, out, C, WHOLE, (1, 1, width))
+    images = PANEL // ends  # at a time
+    last = pixels // width  # the number of an image's narrow panel
+    side_by_side = empty((1, C, min(N, images) * ends), x)
+    for n in range(0, N, images):
+        some = x[n : n + images]
+        put_together(some, side_by_side, pixels - ends)
+        gemm(a, a_step, side_by_side, bias, out[n : n + images], C, last, (images, 1, width))
+
+
+def _cut(pixels: int, N: int, itemsize: int) -> tuple[int, int]:
+    """How many columns a panel has in place (0: packed ones are better), and how many pixels of
+    each of N images are left for a product of their own.
+
+    None are left unless a vector for them would be mostly empty.
+    """
+    lanes = VECTOR_BYTES // itemsize
+    ends = pixels % lanes
+    whole = pixels - ends
+    if whole == 0:
+        return 0, 0
+    panels = -(-whole // COLUMNS)
+    if N == 1 or ends == 0 or lanes - ends < WASTE * pixels or whole % (panels * lanes):
+        return COLUMNS, 0
+    return whole // panels, ends
+
+
+def workspace_bytes(N: int, CG: int, groups: int, size: Pair, stride: Pair, itemsize: int) -> int:
+    """Bytes of what ``forward`` puts together: pixels seen through a stride, and the last ones."""
+    pixels, C = math.prod(size), CG * groups
+    seen = N * C * pixels * itemsize if stride != ONE else 0
+    width, ends = _cut(pixels, N if groups == 1 else 1, itemsize)
+    if width == 0:
+        return seen + im2col_gemm.workspace_bytes(N * groups, CG, size, itemsize, groups == 1)
+    return seen + (C * min(N, PANEL // ends) * ends * itemsize if ends else 0)
+
+
+def _put_together_numpy(x: Array, to: Array, first: int) -> None:
+    seen = x[:, :, first:].swapaxes(0, 1)
+    to[0, :, : len(x) * seen.shape[2]] = seen.reshape(len(seen), -1)
+
+
+@kernel(numpy=_put_together_numpy)
+def put_together(x: Array, to: Array, first: int) -> None:
+    """to[0, c, n J + j] = x[n, c, first + j], x (N, C, first + J)."""
+    N, C, pixels = x.shape
+    J, row = pixels - first, to.shape[2]
+    xf, tf = x.reshape(x.size), to.reshape(to.size)
+    for c in prange(C):
+        for n in range(N):
+            for j in range(uint(J)):
+                tf[uint(c * row + n * J) + j] = xf[uint((n * C + c) * pixels + first) + j]
 
 
 def _seen(x: Array, y_shape: tuple[int, ...], stride: Pair) -> Array:

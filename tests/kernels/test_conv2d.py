@@ -22,6 +22,7 @@ from minitorch_cnn.kernels import (
     implicit_gemm_plan,
     implicit_gemm_weight,
     memory,
+    pointwise,
     reference,
 )
 
@@ -116,6 +117,8 @@ LARGE = {
     "two images of four pixels": (2, 3, 1, 4, 1, 3, 3, (1, 1), (1, 1), (1, 1), 1),
     "tiny maps": (40, 40, 3, 2, 36, 3, 3, (1, 1), (1, 1), (1, 1), 1),
     "pointwise": (5, 33, 17, 19, 41, 1, 1, (1, 1), (0, 0), (1, 1), 1),
+    "pointwise, last pixels of many images": (140, 9, 5, 10, 11, 1, 1, (1, 1), (0, 0), (1, 1), 1),
+    "pointwise, last pixels, groups": (6, 12, 7, 7, 20, 1, 1, (1, 1), (0, 0), (1, 1), 2),
     "pointwise stride 2": (5, 33, 17, 19, 41, 1, 1, (2, 2), (0, 0), (1, 1), 1),
     "pointwise, few channels": (20, 10, 12, 12, 16, 1, 1, (1, 1), (0, 0), (1, 1), 1),
     "pointwise, few channels, stride": (20, 11, 23, 15, 7, 1, 1, (3, 2), (0, 0), (1, 1), 1),
@@ -150,6 +153,15 @@ def _large(name: str, dtype: Any) -> tuple[Any, ...]:
 def reference_shape(x: Any, weight: Any, settings: Any) -> tuple[int, ...]:
     y = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(weight), None, *settings)
     return tuple(y.shape)
+
+
+def test_pixels_are_put_together() -> None:
+    x = np.arange(60.0).reshape(2, 3, 10)
+    for put in (pointwise.put_together, pointwise.put_together.numpy):
+        to = np.full((1, 3, 7), -1.0)
+        put(x, to, 7)
+        assert to[0, :, :6].tolist() == [[*x[0, c, 7:], *x[1, c, 7:]] for c in range(3)]
+        assert (to[0, :, 6] == -1).all()
 
 
 @pytest.mark.skipif(interpreted(), reason="too large for plain Python loops")
