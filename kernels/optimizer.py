@@ -10,6 +10,7 @@ five times.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -132,6 +133,12 @@ def amsgrad(w: Array, g: Array, m: Array, v: Array, largest: Array, numbers: Arr
         w[i] = old - lr * mean / (np.sqrt(top) / root + eps)
 
 
+@functools.lru_cache(8)
+def _as_array(numbers: tuple[float, ...], T: Any) -> Array:
+    """All parameters of a group have the same numbers."""
+    return np.array(numbers, T)
+
+
 def update(k: Kernel, arrays: Sequence[Array], numbers: Callable[[], Sequence[float]]) -> None:
     """``k(*arrays, numbers())`` on arrays w, g, ... of any shape and layout; g is only read.
 
@@ -143,13 +150,13 @@ def update(k: Kernel, arrays: Sequence[Array], numbers: Callable[[], Sequence[fl
     T = np.dtype(np.float32) if half else g.dtype
     on_cpu = isinstance(g, np.ndarray)
     if on_cpu:
-        given = np.array(numbers(), T)
+        given = _as_array(tuple(numbers()), T)
     else:
         given = host_numbers(lambda: np.array(numbers(), T), MOST, T, g)
     if g.size:
         wide = half and on_cpu  # a GPU's kernels read and write halves
         plain = [a.astype(T, order="C") if wide else contiguous(a) for a in arrays]
-        k(*[a.reshape(-1) for a in plain], given)
+        k(*[a.ravel() for a in plain], given)
         for a, p in zip(arrays, plain):
             if p is not a and a is not g:
                 a[...] = p

@@ -81,7 +81,7 @@ def _of_classes(
             name, x, target, weight, ignore_index, smoothing, reduction
         )
     wide = _wide(x)
-    target = target.reshape(-1)
+    target = target.ravel()
     if target.dtype != np.int64:
         target = target.astype(np.int64)
     if weight is not None:
@@ -98,7 +98,7 @@ def _of_classes(
         )
         return gx.astype(kind, copy=False)
 
-    return y.astype(kind, copy=False), (grad_x,)
+    return y if wide is x else y.astype(kind), (grad_x,)
 
 
 def _of_classes_on_gpu(
