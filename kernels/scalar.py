@@ -30,7 +30,8 @@ FORMATS: dict[int, tuple[Any, Any, int, int, float]] = {
 }
 # (e^r - 1 - r) / r^2 = 1/2 + r/6 + ... for |r| <= ln(2) / 2, cut off below the last bit.
 EXP_TAYLOR = tuple(1 / math.factorial(n) for n in range(13, 1, -1))
-EXP_TAYLOR_32 = EXP_TAYLOR[-6:]
+# The same for float32, fitted as ERFC_FIT is: e^r to 3e-9, where six terms of the series give 7e-9.
+EXP_FIT_32 = (0.00138146131, 0.00836870984, 0.0416683874, 0.166665207, 0.499999935)
 # log(1 + u) = log(c) + 2 artanh(s) = log(c) + 2 s (1 + s^2/3 + s^4/5 + ...) with
 # s = (1 + u - c) / (1 + u + c); for 0 <= u <= 1 the nearer of c = 1, c = sqrt(2) makes s^2 < 0.03.
 ATANH_SERIES = tuple(1 / n for n in range(21, 0, -2))
@@ -96,14 +97,28 @@ def _by_few_exponent_bits(p: Any, k: Any) -> Any:
     return shrunk
 
 
+def bounded(x: Any) -> Any:
+    """x, or where it is larger a number whose power of e is inf."""
+    return min(x, type(x)(FORMATS[64][4]))
+
+
+def _bounded_by_type(x: Any) -> Any:
+    T, _, _, _, far = FORMATS[x.bitwidth]
+
+    def bounded(x: Any) -> Any:
+        return min(x, T(far))
+
+    return bounded
+
+
 def reduced(x: Any) -> Any:
-    """(r, k) with x = r + k ln 2, |r| <= ln(2) / 2 and a whole number k, for x in [-750, 750];
-    beyond, those of the nearest end, whose power of e is 0 or inf.
+    """(r, k) with x = r + k ln 2, |r| <= ln(2) / 2 and a whole number k, for :func:`bounded` x; of
+    those below -750 the ones of -750, whose power of e is 0.
 
     In compiled code k comes with a large number added to it, so that it stands in the last bits.
     """
-    T, far = type(x), type(x)(FORMATS[64][4])
-    x = min(max(x, -far), far)
+    T = type(x)
+    x = max(x, T(-FORMATS[64][4]))
     k = np.rint(x * T(LOG2_E))
     return (x - k * T(LN2_HIGH)) - k * T(LN2_LOW), k
 
@@ -118,7 +133,7 @@ def _reduced_by_type(x: Any) -> Any:
     shift = _shift(T, digits)
 
     def reduced(x: Any) -> Any:
-        x = min(max(x, T(-far)), T(far))
+        x = max(x, T(-far))
         shifted = x * T(LOG2_E) + shift
         k = shifted - shift
         return (x - k * T(LN2_HIGH)) - k * T(LN2_LOW), shifted
@@ -158,16 +173,16 @@ def _of_rank_by_type(k: Any) -> Any:
     return of_rank
 
 
-def half_erfc(x: Any, e: Any) -> Any:
-    """(1 - erf(x)) / 2 for x >= 0, given e = e^(-x^2); in float32 by ``ERFC_FIT``."""
-    return type(x)(0.5 * math.erfc(x))
+def half_erfc(half: Any, e: Any) -> Any:
+    """(1 - erf(x)) / 2 for x >= 0, given x / 2 and e = e^(-x^2); in float32 by ``ERFC_FIT``."""
+    return type(half)(0.5 * math.erfc(2 * half))
 
 
-def _by_fit(x: Any, e: Any) -> Any:
-    if x == numba.types.float32:
+def _by_fit(half: Any, e: Any) -> Any:
+    if half == numba.types.float32:
 
-        def half_erfc(x: Any, e: Any) -> Any:
-            t = np.float32(1) / (np.float32(1) + np.float32(0.5) * x)
+        def half_erfc(half: Any, e: Any) -> Any:
+            t = np.float32(1) / (np.float32(1) + half)
             p = np.float32(0.5 * ERFC_FIT[0])
             for c in ERFC_FIT[1:]:
                 p = p * t + np.float32(0.5 * c)
@@ -175,8 +190,8 @@ def _by_fit(x: Any, e: Any) -> Any:
 
         return half_erfc
 
-    def half_erfc_64(x: Any, e: Any) -> Any:
-        return 0.5 * math.erfc(x)
+    def half_erfc_64(half: Any, e: Any) -> Any:
+        return 0.5 * math.erfc(2 * half)
 
     return half_erfc_64
 
@@ -200,7 +215,7 @@ def _erf_by_type(x: Any) -> Any:
         p = np.float32(ERF_TAYLOR_32[0])
         for c in ERF_TAYLOR_32[1:]:
             p = p * square + np.float32(c)
-        rest = np.float32(2) * half_erfc(z, exp_negative(-(z * z)))
+        rest = np.float32(2) * half_erfc(np.float32(0.5) * z, exp_negative(-(z * z)))
         far = math.copysign(np.float32(1) - rest, x)
         return x * p if z < np.float32(1) else far
 
@@ -250,8 +265,8 @@ def _exp_series_by_type(r: Any) -> Any:
         return exp_series
 
     def exp_series_32(r: Any) -> Any:
-        p = np.float32(EXP_TAYLOR_32[0])
-        for c in EXP_TAYLOR_32[1:]:
+        p = np.float32(EXP_FIT_32[0])
+        for c in EXP_FIT_32[1:]:
             p = p * r + np.float32(c)
         return p
 
@@ -284,6 +299,7 @@ if numba is not None:
     for fn, by_type in (
         (times_two_to_the, _by_exponent_bits),
         (shrunk, _by_few_exponent_bits),
+        (bounded, _bounded_by_type),
         (reduced, _reduced_by_type),
         (rank, _rank_by_type),
         (of_rank, _of_rank_by_type),
@@ -306,7 +322,7 @@ def _reduced_expm1(x: Any) -> Any:
 @number
 def exp(x: Any) -> Any:
     """e^x."""
-    p, k = _reduced_expm1(x)
+    p, k = _reduced_expm1(bounded(x))
     return times_two_to_the(p + type(x)(1), k)
 
 
@@ -366,5 +382,5 @@ def normal(x: Any) -> Any:
     e^(-x^2 / 2) / sqrt(2 pi)."""
     T = type(x)
     e = exp_negative(T(-0.5) * x * x)
-    tail = half_erfc(abs(x) * T(SQRT_HALF), e)
+    tail = half_erfc(abs(x) * T(0.5 * SQRT_HALF), e)
     return tail if x < T(0) else T(1) - tail, e * T(ONE_OVER_SQRT_2PI)
