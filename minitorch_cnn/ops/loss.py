@@ -20,6 +20,7 @@ from ..kernels.half import is_half
 from ..tensor import Array, op
 from .basic import sum_along, sum_to
 
+INT64 = np.dtype(np.int64)
 _LOWEST_LOG = -100  # of binary_cross_entropy, so that log 0 gives a finite loss
 # Of x (1 - x) in its gradient, for the same reason; PyTorch has it as a float32.
 _LEAST_SPREAD = float(np.float32(1e-12))
@@ -27,7 +28,7 @@ _LEAST_SPREAD = float(np.float32(1e-12))
 
 def _wide(x: Array) -> Array:
     """x in a dtype to add up in."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
+    return x.astype(np.float32) if x.dtype.char == "e" else x
 
 
 def _total(x: Array) -> Array:
@@ -82,8 +83,8 @@ def _of_classes(
         )
     wide = _wide(x)
     target = target.ravel()
-    if target.dtype != np.int64:
-        target = target.astype(np.int64)
+    if target.dtype is not INT64:
+        target = target.astype(INT64)
     if weight is not None:
         weight = weight.astype(wide.dtype, copy=False)
     each, y, divisor, scores = kernels.loss.of_classes(

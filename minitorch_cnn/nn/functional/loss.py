@@ -46,33 +46,32 @@ def nll_loss(
 
 def _check_classes(name: str, x: Tensor, y: Tensor, weight: Tensor | None) -> Any:
     """The shapes and dtypes of scores, classes and class weights; returns the weights' array."""
-    if x.array.ndim == 0:
+    shape, given, kind = x.array.shape, y.array.shape, y.array.dtype
+    if not shape:
         raise ValueError(f"{name}: Expected 1 or more dimensions (got 0)")
-    shape = x.array.shape
     if not is_floating(x.array.dtype):
         raise not_implemented(name, x)
-    if len(shape) > 1 and y.array.ndim and shape[0] != y.array.shape[0]:
+    alone = len(shape) == 1
+    if not alone and given and shape[0] != given[0]:
         raise ValueError(
             f"{name}: Expected input batch_size ({shape[0]}) to match target batch_size"
-            f" ({y.array.shape[0]}); shapes {list(shape)} and {list(y.array.shape)}."
+            f" ({given[0]}); shapes {list(shape)} and {list(given)}."
         )
-    if y.array.dtype not in CLASSES:
+    if kind not in CLASSES:
         raise RuntimeError(
-            f"{name}: expected target dtype to be Long or Byte, but got {dtype_name(y.array.dtype)}"
+            f"{name}: expected target dtype to be Long or Byte, but got {dtype_name(kind)}"
         )
-    C = shape[0] if len(shape) == 1 else shape[1]
-    expected = () if len(shape) == 1 else (shape[0], *shape[2:])
-    if y.array.shape != expected and not (len(shape) == 1 and y.array.shape == (1,)):
+    expected = () if alone else shape[:1] + shape[2:]
+    if given != expected and not (alone and given == (1,)):
         if len(shape) <= 2:
             raise RuntimeError(
                 f"{name}: 0D or 1D target tensor expected, multi-target not supported: input"
-                f" {list(shape)}, target {list(y.array.shape)}"
+                f" {list(shape)}, target {list(given)}"
             )
-        raise RuntimeError(
-            f"{name}: Expected target size {list(expected)}, got {list(y.array.shape)}"
-        )
+        raise RuntimeError(f"{name}: Expected target size {list(expected)}, got {list(given)}")
     if weight is None:
         return None
+    C = shape[0] if alone else shape[1]
     if weight.array.shape != (C,):
         raise RuntimeError(
             f"{name}: weight tensor should be defined either for all {C} classes or no classes but"
