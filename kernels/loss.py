@@ -20,29 +20,34 @@ from .scalar import exp_negative as _exp
 from .softmax import PARALLEL_ABOVE as FEW_EXPS
 from .softmax import log_softmax, log_softmax_grad, log_softmax_row
 
-RUN = 1024  # squares that are added in their own type
+RUN = 1024  # squares that are added in their own type; losses that a thread takes at once
 
 
 @inline
-def _at(
-    x: Array, p: int, target: Array, weight: Any, C: int, S: int, ignore_index: int,
-    smoothing: float,
-) -> Any:  # fmt: skip
-    """(loss, weight) of position p; both are NaN where the target is no class."""
-    t = target[p]
-    if t == ignore_index:
-        return 0.0, 0.0
-    if t < 0 or t >= C:
-        return np.nan, np.nan
-    first = p * C if S == 1 else p // S * C * S + p % S  # a division takes longer than the rest
-    w = 1.0 if weight is None else weight[t]
-    loss = -w * x[first + t * S]
-    if smoothing != 0:
-        every = 0.0
-        for c in range(C):
-            every += x[first + c * S] if weight is None else weight[c] * x[first + c * S]
-        loss = (1 - smoothing) * loss - smoothing / C * x.dtype.type(every)
-    return np.float64(loss), np.float64(w)
+def _losses(
+    x: Array, target: Array, weight: Any, each: Array, start: int, stop: int, C: int, S: int,
+    ignore_index: int, smoothing: float,
+) -> None:  # fmt: skip
+    """(loss, weight) of positions start to stop; both are NaN where the target is no class.
+
+    A call for each of them would count twice who holds the arrays, longer than a loss takes.
+    """
+    for p in range(start, stop):
+        t = target[p]
+        loss: Any = 0.0
+        w: Any = 0.0
+        if t != ignore_index and (t < 0 or t >= C):
+            loss, w = np.nan, np.nan
+        elif t != ignore_index:
+            first = p * C if S == 1 else p // S * C * S + p % S  # a division takes longest
+            w = np.float64(1.0 if weight is None else weight[t])
+            loss = -w * x[first + t * S]
+            if smoothing != 0:
+                every = 0.0
+                for c in range(C):
+                    every += x[first + c * S] if weight is None else weight[c] * x[first + c * S]
+                loss = (1 - smoothing) * loss - smoothing / C * x.dtype.type(every)
+        each[0, p], each[1, p] = loss, w
 
 
 @inline
@@ -85,8 +90,10 @@ def nll_losses(
 ) -> None:  # fmt: skip
     """each (2, N S) = the losses of log-probabilities x, and their weights; divisor (1) = the sum
     of the weights, and y () = the sum of the losses, divided by that if ``mean``."""
-    for p in prange(target.size):
-        each[0, p], each[1, p] = _at(x, p, target, weight, C, S, ignore_index, smoothing)
+    P = target.size
+    for run in prange((P + RUN - 1) // RUN):
+        start, stop = run * RUN, min((run + 1) * RUN, P)
+        _losses(x, target, weight, each, start, stop, C, S, ignore_index, smoothing)
     _add_up(each, y, divisor, mean)
 
 
@@ -107,7 +114,7 @@ def cross_entropies(
     """:func:`nll_losses` of scores = log_softmax(x), both (N C); S is 1."""
     for n in prange(target.size):
         log_softmax_row(x, scores, n * C, C)
-        each[0, n], each[1, n] = _at(scores, n, target, weight, C, S, ignore_index, smoothing)
+        _losses(scores, target, weight, each, n, n + 1, C, S, ignore_index, smoothing)
     _add_up(each, y, divisor, mean)
 
 
