@@ -176,6 +176,8 @@ def _fingerprint(module: str) -> str:
                 functions[key] = _code(fn.__code__)
             elif isinstance(fn, FunctionType) and fn.__module__.startswith(str(__package__)):
                 visit(fn.__module__)
+            elif isinstance(value, type) and hasattr(value, "_fields"):
+                functions[key] = value._fields  # a named tuple: code has the places of its fields
             elif isinstance(value, (bool, int, float, str, tuple, np.generic)):
                 constants[key] = value
         used = str(functions)

@@ -29,8 +29,8 @@ from .gemm import copy, fill
 from .geometry import Pair
 from .im2col import valid
 from .implicit_gemm_pack import pack_weights
-from .implicit_gemm_places import aim, extent, lead, look
-from .implicit_gemm_plan import Panel, Part, phases, plan_of, whole
+from .implicit_gemm_places import places_of, spans_of, steps_of
+from .implicit_gemm_plan import LINE, Part, Plan, phases, plans_of, whole
 from .implicit_gemm_weight import grad_weight
 from .jit import inline, kernel, prange, uint
 from .microkernel import HALF, ROWS, VECTOR_BYTES
@@ -40,143 +40,89 @@ from .tiles import DEPTH, add_tile, columns_of, matrices_of, tiles_of
 __all__ = ["correlate", "forward", "grad_input", "grad_weight", "pack_weights"]
 
 BLOCKS = 8  # blocks of ROWS pixels that share a part of the weights while it is in cache
-LINE = 16  # columns that do, where blocks go down them
 
 
 def correlate_numpy(
-    x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, counts: Array, tall: Array, wide: Array, at: int, apart: int, panel: Panel,
-    cuts: Array, floor: float,
-) -> None:  # fmt: skip
+    x: Array, w: Array, bias: Array, y: Array, plan: Plan, cuts: Array, floor: float
+) -> None:
     """The same in whole-array NumPy."""
     N, C, H, W = x.shape
     M = y.shape[1]
     G = bias.size // M
-    (OH, OW), (SH, SW) = size, stride
-    S, (first_row, all_rows) = len(counts), rows
-    matrices = matrices_of(w, G, all_rows, cuts)[..., :M]
-    for phase, shifts in enumerate(np.split(right, counts.cumsum()[:-1])):
-        K = down.size * shifts.size * C
-        taps = matrices[:, first_row : first_row + K].reshape(G, down.size, shifts.size, C, M)
-        first_row += K
+    OH, OW, S, row = plan.OH, plan.OW, len(plan.counts), plan.first_row
+    h = HALF // x.itemsize
+    matrices = matrices_of(w, G, w.size // (G * int(cuts.sum()) * h), cuts)[..., :M]
+    for phase, shifts in enumerate(np.split(plan.right, plan.counts.cumsum()[:-1])):
+        K = plan.down.size * shifts.size * C
+        taps = matrices[:, row : row + K].reshape(G, plan.down.size, shifts.size, C, M)
+        row += K
         total = np.zeros((N // G, G, M, OH, OW), x.dtype)
-        for i, d in enumerate(down):
+        for i, d in enumerate(plan.down):
             for j, r in enumerate(shifts):
-                h, v = np.arange(OH) * SH + d, np.arange(OW) * SW + r
+                h, v = np.arange(OH) * plan.SH + d, np.arange(OW) * plan.SW + r
                 seen = x[:, :, h.clip(0, H - 1)][..., v.clip(0, W - 1)]
                 inside = ((h >= 0) & (h < H))[:, None] & ((v >= 0) & (v < W))
                 seen = np.where(inside, seen, 0).reshape(N // G, G, C, OH, OW)
                 total += np.einsum("ngchw,gcm->ngmhw", seen, taps[:, i, j])
         total = (total + bias.reshape(G, M, 1, 1)).reshape(N, M, OH, OW)
-        some = y[:, :, at : at + (OH - 1) * apart + 1 : apart, phase::S]
+        some = y[:, :, plan.top :: plan.apart, phase::S]
         some[...] = np.where(total < floor, floor, total)[..., : some.shape[3]]
 
 
 @kernel(numpy=correlate_numpy, parallel_above=1 << 13)
 def correlate(
-    x: Array, w: Array, rows: Pair, bias: Array, y: Array, size: Pair, stride: Pair, down: Array,
-    right: Array, counts: Array, tall: Array, wide: Array, at: int, apart: int, panel: Panel,
-    cuts: Array, floor: float,
-) -> None:  # fmt: skip
-    """y[n, m, at + oh apart, ow S + s] = max(floor, bias[g, m] + sum over kh, kw, c of
-    w[g][s][kh, kw, c][m] * x[n, c, oh SH + down[kh], ow SW + right[s][kw]]), for (oh, ow) < size
-    and S phases s.
+    x: Array, w: Array, bias: Array, y: Array, plan: Plan, cuts: Array, floor: float
+) -> None:
+    """y[n, m, top + oh apart, ow S + s] = max(floor, bias[g, m] + sum over kh, kw, c of
+    w[g][s][kh, kw, c][m] * x[n, c, oh SH + down[kh], ow SW + right[s][kw]]), for the OH x OW pixels
+    and S phases of a plan.
 
     x: (N, C, H, W), 0 outside; image n is of group g = n modulo G. w: as ``pack_weights`` made it.
-    rows: the first row of w that is used, and how many there are. bias: (G M). y: (N, M, ..).
-    counts: the length of each right[s]. tall, wide: for each oh and (s, ow), the first kh or kw
-    that sees something of x, and the one behind the last: what no pixel of a tile sees is left out.
-    panel: (images side by side, rows of pixels) that a task computes, and of how many such images,
-    one after the other.
+    bias: (G M). y: (N, M, ..). A task computes R rows of I images. What no pixel of a tile sees
+    is left out.
     """
-    N, C, H, W = x.shape
+    N, C = x.shape[:2]
     M, YH, YW = y.shape[1:]
-    OH, OW = size
-    SH, SW = stride
-    KH, S = down.size, counts.size
-    I, R, times = panel
     G = bias.size // M
-    first_row, all_rows = rows
-    (top, bottom), (left, last) = extent(down), extent(right)
-    HP = (R - 1) * SH + bottom - top + 1
-    WP = (OW - 1) * SW + last - left + 1
+    I, R, S = plan.I, plan.R, plan.counts.size
     h = HALF // x.itemsize
     columns = columns_of(cuts, cuts.size, h)
-    bands = (OH + R - 1) // R
-    # Neighbours in a tile should see the same taps: of 1 x KW filters, pixels of one column do, and
-    # so lie side by side.
-    turned = S == KH == SH == 1 < right.size and I == 1 and R <= 4 * LINE
-    to_lower, to_right = (1, HP) if turned else (WP, 1)
+    all_rows = w.size // (G * columns)
     xf, yf = x.reshape(x.size), y.reshape(y.size)
     starts = np.zeros(G * columns + 2 * h, x.dtype)
     for g in range(G):
         copy(starts, g * columns, bias, g * M, M)
-    for task in prange((N + I * times - 1) // (I * times) * bands):
-        first_image, h0 = task // bands * I * times, task % bands * R
-        images, high = min(I, N - first_image), min(R, OH - h0)
-        seen = np.empty(C * HP * WP * I + 2 * h, x.dtype)
-        steps = np.empty(KH * right.size * C, np.int64)
-        lead(steps, C, HP * WP, I, down, right, counts, top, left, to_lower, to_right)
-        pixels = high * OW * I
+    bands, together = (plan.OH + R - 1) // R, I * plan.times
+    for task in prange((N + together - 1) // together * bands):
+        first_image, h0 = task // bands * together, task % bands * R
+        images, high = min(I, N - first_image), min(R, plan.OH - h0)
+        pixels = high * plan.OW * I
         blocks = (pixels + ROWS - 1) // ROWS
-        places = np.empty(blocks * ROWS, np.int64)
-        goals = np.full(blocks * ROWS * S, -1)
-        inner, outer = (high, OW) if turned else (OW, high)
-        corner, lower = (at + h0 * apart) * YW, apart * YW
-        j = 0
-        for o in range(outer):
-            for q in range(inner):
-                oh, ow = (q, o) if turned else (o, q)
-                for i in range(I):
-                    places[j] = (oh * SH * to_lower + ow * SW * to_right) * I + i
-                    if i < images:
-                        aim(goals, j * S, corner + oh * lower + i * M * YH * YW, ow * S, S, YW)
-                    j += 1
-        for j in range(pixels, blocks * ROWS):  # the last is computed again
-            places[j] = places[pixels - 1]
-        spans = np.empty(4 * S * blocks, np.int64)
-        for s in range(S):
-            for b in range(blocks):
-                q0, q1 = b * ROWS // I, (min(b * ROWS + ROWS, pixels) - 1) // I
-                to = 4 * (s * blocks + b)
-                look(spans, to, q0, q1, inner, turned, h0, tall, wide, 2 * s * OW, KH, counts[s])
-        group = LINE * high // ROWS if turned else BLOCKS  # blocks added up side by side
-        acc = np.empty(group * ROWS * S * 6 * h + 2 * h, x.dtype)
-        for n0 in range(first_image, min(first_image + I * times, N), I):
-            if turned:
-                _surround_turned(xf, n0, C, H, W, seen, h0 + top, left, HP, WP)
+        steps, spans = steps_of(plan, C), spans_of(plan, h0, high)
+        places, goals = places_of(plan, h0, high, images, M * YH * YW, YW)
+        group = LINE * high // ROWS if plan.turned else BLOCKS  # blocks added up side by side
+        seen = np.empty(C * plan.HP * plan.WP * I + 2 * h, x.dtype)
+        acc = np.empty(group * ROWS * S * 6 * h + 2 * h, x.dtype)  # of a pixel, of a phase: a row
+        for n0 in range(first_image, min(first_image + together, N), I):
+            if plan.turned:
+                _surround_turned(xf, x.shape, n0, seen, plan, h0)
             else:
-                skip = SH if KH == 1 else 1
-                _surround(xf, n0, images, C, H, W, seen, h0 * SH + top, left, HP, WP, I, skip)
+                _surround(xf, x.shape, n0, images, seen, plan, h0)
             g, column = n0 % G, 0
             for cut in cuts:
                 width = cut * h
-                part = (g * columns + column) * all_rows + first_row * width
+                part = (g * columns + column) * all_rows + plan.first_row * width
                 for first in range(0, blocks, group):
-                    some, r0 = min(group, blocks - first), first * ROWS
-                    _start(acc, some * ROWS * S, width, starts, g * columns + column)
-                    before = 0
-                    for s in range(S):
-                        KW = counts[s]
-                        many = max(1, DEPTH // max(1, KW * C))  # rows of the filter in one chain
-                        for kh in range(0, KH, many):
-                            for k in range(0, KW * C, DEPTH):
-                                for b in range(first, first + some):
-                                    _add_terms(
-                                        cut, seen, places, b * ROWS, steps, before, kh, many, k, C,
-                                        KW, spans, 4 * (s * blocks + b), w, part, acc,
-                                        (b - first) * ROWS * S + s, S,
-                                    )  # fmt: skip
-                        before += KH * KW * C
-                    n = min(some * ROWS, pixels - r0) * S
+                    last = min(first + group, blocks)
+                    row, n = first * ROWS * S, (min(last * ROWS, pixels) - first * ROWS) * S
+                    _start(acc, (last - first) * ROWS * S, width, starts, g * columns + column)
+                    _add_up(cut, seen, C, plan, places, steps, spans, first, last, w, part, acc)
                     if floor > -np.inf:
                         for i in range(0, n * width, 2 * h):
                             store(acc, i, at_least(load(acc, i), floor))
                     to = (n0 * M + column) * YH * YW
-                    step = 0 if I > 1 else high if turned else 1
-                    _put(
-                        acc, n, width, yf, to, YH * YW, goals, r0 * S, min(width, M - column), step
-                    )
+                    step = 0 if I > 1 else high if plan.turned else 1
+                    _put(acc, n, width, yf, to, YH * YW, goals, row, min(width, M - column), step)
                 column += width
 
 
@@ -191,22 +137,34 @@ def _start(acc: Array, n: int, width: int, starts: Array, s: int) -> None:
 
 
 @inline
-def _add_terms(
-    cut: int, seen: Array, places: Array, r: int, steps: Array, before: int, kh: int, many: int,
-    k: int, C: int, KW: int, spans: Array, s: int, w: Array, part: int, acc: Array, i: int,
-    apart: int,
+def _add_up(
+    cut: int, seen: Array, C: int, plan: Plan, places: Array, steps: Array, spans: Array,
+    first: int, last: int, w: Array, part: int, acc: Array,
 ) -> None:  # fmt: skip
-    """acc[i + row apart, m] += a part of the sums of ROWS pixels: ``many`` rows of the filter from
-    kh on, of each the terms k to k + DEPTH; what is not of the taps spans[s : s + 2] down and
-    spans[s + 2 : s + 4] across is 0, and left out. ``before`` these terms are those of others."""
+    """acc[pixel, s, m] += the sums of the pixels of blocks first to last, in chains of about DEPTH
+    terms: of some rows of the filter, or of a part of one."""
+    KH, S = plan.down.size, plan.counts.size
+    blocks = spans.size // (4 * S)
     width = cut * (HALF // w.itemsize)
-    first, last = max(kh, spans[s]), min(kh + many, spans[s + 1])
-    low, high = max(k, spans[s + 2] * C), min(k + DEPTH, spans[s + 3] * C)
-    at = before + first * KW * C + low
-    add_tile(
-        cut, seen, 0, places, r, steps, at, high - low, w, part + at * width, width,
-        acc, i * width, apart * width, last - first, KW * C - (high - low), 0,
-    )  # fmt: skip
+    before = 0  # rows of w that are other phases'
+    for s in range(S):
+        row = plan.counts[s] * C
+        rows = max(1, DEPTH // max(1, row))
+        for kh in range(0, KH, rows):
+            for k in range(0, row, DEPTH):
+                for b in range(first, last):
+                    # Of the terms kh to kh + rows, k to k + DEPTH those that are not all padding.
+                    span = 4 * (s * blocks + b)
+                    top, bottom = max(kh, spans[span]), min(kh + rows, spans[span + 1])
+                    left = max(k, spans[span + 2] * C)
+                    depth = min(k + DEPTH, spans[span + 3] * C) - left
+                    at = before + top * row + left
+                    to = ((b - first) * ROWS * S + s) * width
+                    add_tile(
+                        cut, seen, 0, places, b * ROWS, steps, at, depth, w, part + at * width,
+                        width, acc, to, S * width, bottom - top, row - depth, 0,
+                    )  # fmt: skip
+        before += KH * row
 
 
 @inline
@@ -241,17 +199,19 @@ def _put(
 
 @inline
 def _surround(
-    x: Array, n0: int, images: int, C: int, H: int, W: int, to: Array, top: int, left: int,
-    HP: int, WP: int, I: int, skip: int,
-) -> None:  # fmt: skip
-    """to[c, hp, wp, i] = x[n0 + i, c, top + hp, left + wp], 0 outside; every ``skip``-th row.
+    x: Array, shape: tuple[int, int, int, int], n0: int, images: int, to: Array, plan: Plan, h0: int
+) -> None:
+    """to[c, hp, wp, i] = x[n0 + i, c, top + hp, left + wp], 0 outside; of the rows only those that
+    some tap sees. top: that of what the windows of row h0 see.
 
     Behind its last number, ``to`` has space for a vector more.
     """
+    C, H, W = shape[1:]
+    I, HP, WP, left, top = plan.I, plan.HP, plan.WP, plan.left, h0 * plan.SH + plan.above
     low, high = valid(left, 1, W, 0, WP)
     lanes = VECTOR_BYTES // x.itemsize
     for c in range(C):
-        for hp in range(0, HP, skip):
+        for hp in range(0, HP, plan.SH if plan.down.size == 1 else 1):
             row = (c * HP + hp) * WP * I
             inside = 0 <= top + hp < H
             if I == 1:
@@ -271,9 +231,11 @@ def _surround(
 
 @inline
 def _surround_turned(
-    x: Array, n: int, C: int, H: int, W: int, to: Array, top: int, left: int, HP: int, WP: int
+    x: Array, shape: tuple[int, int, int, int], n: int, to: Array, plan: Plan, h0: int
 ) -> None:
-    """to[c, wp, hp] = x[n, c, top + hp, left + wp], 0 outside."""
+    """to[c, wp, hp] = x[n, c, h0 + above + hp, left + wp], 0 outside."""
+    C, H, W = shape[1:]
+    HP, WP, left, top = plan.HP, plan.WP, plan.left, h0 + plan.above
     low, high = valid(left, 1, W, 0, WP)
     first, last = valid(top, 1, H, 0, HP)
     lanes = VECTOR_BYTES // x.itemsize
@@ -321,22 +283,17 @@ def _run(
     x: Array, weight: Array, bias: Array, y: Array, parts: tuple[Part, ...], stride: Pair,
     apart: int, groups: int, turned: bool, floor: float, kept: dict[Any, Array] | None = None,
 ) -> None:  # fmt: skip
-    C, (M, YH, YW) = x.shape[1], y.shape[1:]
+    C, M = x.shape[1], y.shape[1]
+    shapes = x.shape, weight.shape, y.shape
     threads = backend.get_num_threads()
-    plans, wanted = [], []
-    for part in parts:
-        size = -(-(YH - part.top) // apart), -(-YW // len(part.across))
-        shapes = x.shape, weight.shape[3], M, size
-        plan = plan_of(*shapes, part, stride, x.itemsize, groups == 1, threads)
-        plans.append((part.top, size, plan))
-        if plan is not None:
-            wanted.append(plan.taps)
-        else:  # a stride larger than the filter leaves pixels out
-            nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
-            y.reshape(-1, groups, *y.shape[1:])[..., part.top :: apart, :] = nothing
-    if not wanted:
+    plans, unseen, taps = plans_of(
+        *shapes, parts, stride, apart, x.itemsize, groups == 1, threads
+    )
+    for top in unseen:  # a stride larger than the filter leaves pixels out
+        nothing = np.maximum(bias, floor).reshape(groups, M, 1, 1)
+        y.reshape(-1, groups, *y.shape[1:])[..., top::apart, :] = nothing
+    if not plans:
         return
-    taps = np.concatenate(wanted)
     cuts, columns = tiles_of(M, x.itemsize)
     name = "implicit_gemm", taps.tobytes()
     w = None if kept is None else kept.get(name)
@@ -345,13 +302,5 @@ def _run(
         pack_weights(weight, w, groups, taps, turned, cuts)
         if kept is not None:
             kept[name] = w
-    floor = x.dtype.type(floor)
-    first = 0
-    for top, size, plan in plans:
-        if plan is not None:
-            rows = first, taps.size * C
-            correlate(
-                x, w, rows, bias, y, size, stride, plan.down, plan.right, plan.counts, plan.tall,
-                plan.wide, top, apart, plan.panel, cuts, floor,
-            )  # fmt: skip
-            first += plan.taps.size * C
+    for plan in plans:
+        correlate(x, w, bias, y, plan, cuts, x.dtype.type(floor))

@@ -23,8 +23,7 @@ BAND = 1 << 19  # bytes of a padded band of x: half of a core's second-level cac
 LONGEST_BAND = 1 << 22  # ... or more, where each band takes the weights through the caches again
 SHARES = 8  # tasks per thread, where there are images enough
 SMALL = 64  # pixels of an image, below which several are worked on side by side
-
-Panel: TypeAlias = tuple[int, int, int]  # images side by side, rows, and how often that
+LINE = 16  # columns of pixels whose tiles share a part of the weights, where tiles go down them
 
 
 class Part(NamedTuple):
@@ -62,37 +61,79 @@ def phases(
 
 
 class Plan(NamedTuple):
-    """What a call needs to know and only its shapes tell."""
+    """What ``correlate`` needs to know of a part of y, and only shapes tell.
 
-    taps: Array  # kh KW + kw of those that some window sees, phase after phase
-    down: Array  # how far from a window's first element they are
+    Numba lets threads have it, as long as no tuple is in it.
+    """
+
+    first_row: int  # of the weights; those before it are other parts'
+    top: int  # the first of y's rows ...
+    apart: int  # ... and how far it is from each to the next
+    OH: int  # so many rows
+    OW: int  # and columns of each phase
+    SH: int
+    SW: int
+    down: Array  # how far from a window's first element the taps are
     right: Array  # for each phase, one after the other
     counts: Array  # how many of these each phase has
     tall: Array  # for each oh the first kh that sees something, and the one behind the last
     wide: Array  # for each phase and ow such kw
-    panel: Panel
+    I: int  # images that a task has side by side,
+    R: int  # rows of their pixels,
+    times: int  # and how many times so many images, one after the other
+    above: int  # how far from the first window's first element a task's copy of x begins,
+    left: int
+    HP: int  # and how large it is
+    WP: int
+    turned: bool  # not rows but columns of the copy, and pixels of one column, are side by side
 
 
 @functools.lru_cache(maxsize=1024)
-def plan_of(
-    x_shape: tuple[int, ...], KW: int, M: int, size: Pair, part: Part, stride: Pair, itemsize: int,
-    merge: bool, threads: int,
-) -> Plan | None:  # fmt: skip
-    """None if no tap sees anything."""
+def plans_of(
+    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], y_shape: tuple[int, ...],
+    parts: tuple[Part, ...], stride: Pair, apart: int, itemsize: int, merge: bool, threads: int,
+) -> tuple[tuple[Plan, ...], tuple[int, ...], Array]:  # fmt: skip
+    """The plans of all parts that some tap reaches, the first rows of the others, and of the taps
+    that some window sees kh KW + kw, part after part and phase after phase."""
+    M, YH, YW = y_shape[1:]
+    plans: list[Plan] = []
+    taps: list[Array] = [np.empty(0, np.int64)]
+    unseen, first_row = [], 0
+    for part in parts:
+        size = -(-(YH - part.top) // apart), -(-YW // len(part.across))
+        th, down = _seen(part.down, size[0], stride[0], x_shape[2])
+        columns = [_seen(t, size[1], stride[1], x_shape[3]) for t in part.across]
+        across = [shifts for _, shifts in columns]
+        if not th.size or not sum(map(len, across)):
+            unseen.append(part.top)
+            continue
+        where = first_row, part.top, apart
+        plans.append(
+            _plan_of(x_shape, M, size, stride, where, down, across, itemsize, merge, threads)
+        )
+        taps += [(th[:, None] * weight_shape[3] + tw).reshape(-1) for tw, _ in columns]
+        first_row = sum(map(len, taps)) * x_shape[1]
+    return tuple(plans), tuple(unseen), np.concatenate(taps)
+
+
+def _plan_of(
+    x_shape: tuple[int, ...], M: int, size: Pair, stride: Pair, where: tuple[int, int, int],
+    down: Array, across: list[Array], itemsize: int, merge: bool, threads: int,
+) -> Plan:  # fmt: skip
     N, C, H, W = x_shape
-    th, down = _seen(part.down, size[0], stride[0], H)
-    columns = [_seen(taps, size[1], stride[1], W) for taps in part.across]
-    right = np.concatenate([shifts for _, shifts in columns])
-    if not th.size or not right.size:
-        return None
+    right, counts = np.concatenate(across), np.array([len(shifts) for shifts in across])
     tall = _spans(down, size[0], stride[0], H)
-    wide = np.concatenate([_spans(shifts, size[1], stride[1], W) for _, shifts in columns])
-    span = int(down.max() - down.min()), int(right.max() - right.min())
-    weights = th.size * right.size * C * tiles_of(M, itemsize)[1] * itemsize
-    panel = panel_of(N, C, size, stride, span, itemsize, merge, weights, threads)
-    taps = np.concatenate([(th[:, None] * KW + tw).reshape(-1) for tw, _ in columns])
-    counts = np.array([len(tw) for tw, _ in columns])
-    return Plan(taps, down, right, counts, tall, wide, panel)
+    wide = np.concatenate([_spans(shifts, size[1], stride[1], W) for shifts in across])
+    span = int(np.ptp(down)), int(np.ptp(right))
+    weights = down.size * right.size * C * tiles_of(M, itemsize)[1] * itemsize
+    I, R, times = panel_of(N, C, size, stride, span, itemsize, merge, weights, threads)
+    HP, WP = ((n - 1) * s + reach + 1 for n, s, reach in zip((R, size[1]), stride, span))
+    # Neighbours in a tile should see the same taps: of 1 x KW filters, pixels of one column do.
+    alone = len(across) == down.size == stride[0] == I == 1
+    turned = alone and right.size > 1 and R <= 4 * LINE
+    taps = down, right, counts, tall, wide
+    copy = int(down.min()), int(right.min()), HP, WP
+    return Plan(*where, *size, *stride, *taps, I, R, times, *copy, turned)
 
 
 def _seen(taps: Taps, out: int, step: int, n: int) -> tuple[Array, Array]:
@@ -118,9 +159,9 @@ def _spans(shifts: Array, out: int, step: int, n: int) -> Array:
 def panel_of(
     N: int, C: int, size: Pair, stride: Pair, span: Pair, itemsize: int, merge: bool, weights: int,
     threads: int,
-) -> Panel:  # fmt: skip
-    """(images, rows, times): small images side by side, large ones in bands that fit into cache.
-    weights: bytes of them."""
+) -> tuple[int, int, int]:  # fmt: skip
+    """``Plan``'s I, R and times: small images side by side, of large ones bands that fit into
+    cache. weights: bytes of them."""
     OH, OW = size
     some = -(-N // -(-N // ROWS))
     # Where they do not fill the rows of a tile, it is only that tiles be full.

@@ -266,8 +266,8 @@ def test_a_small_workspace_and_bands_of_rows_change_nothing(
     monkeypatch.setattr(implicit_gemm_plan, "BAND", 1 << 10)
     monkeypatch.setattr(implicit_gemm_plan, "LONGEST_BAND", 1 << 10)
     monkeypatch.setattr(implicit_gemm_weight, "CHUNK", 1 << 12)
-    plan_of = implicit_gemm_plan.plan_of.__wrapped__  # what was planned with other bands is kept
-    monkeypatch.setattr(implicit_gemm, "plan_of", plan_of)
+    plans_of = implicit_gemm_plan.plans_of.__wrapped__  # what was planned with other bands is kept
+    monkeypatch.setattr(implicit_gemm, "plans_of", plans_of)
     for a, b in zip(all_three("implicit_gemm"), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * np.abs(b).max())
 

@@ -114,6 +114,37 @@ def test_an_edit_of_a_helper_or_constant_is_noticed_and_replaces_the_file(here: 
     assert len(_cached(here)) == 1
 
 
+def test_other_fields_of_a_named_tuple_are_noticed(here: Path) -> None:
+    pair = """
+from typing import NamedTuple
+
+class Pair(NamedTuple):
+    first: int
+    second: int
+
+def put_numpy(y, pair):
+    y[0] = pair.first
+
+@kernel(numpy=put_numpy)
+def put(y, pair):
+    for i in prange(1):
+        y[i] = pair.first
+"""
+    call = """
+import numpy as np
+from small import Pair, put
+y = np.zeros(1)
+put(y, Pair(first=1, second=2))
+assert y[0] == 1, y
+"""
+    (here / "small.py").write_text(KERNEL + pair)
+    _run(here, call)
+    swapped = pair.replace("first: int\n    second: int", "second: int\n    first: int")
+    assert swapped != pair
+    (here / "small.py").write_text(KERNEL + swapped)
+    _run(here, call)
+
+
 def test_a_damaged_file_costs_a_compilation_only(here: Path) -> None:
     _run(here)
     (file,) = _cached(here)
