@@ -26,10 +26,27 @@ half vectors: where only a few columns are left (20 channels, say), half a vecto
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from .backend import Array
 from .jit import numba
+from .llvm import (
+    COMPILED,
+    as_it_stands,
+    come_in,
+    data_of,
+    everywhere,
+    fetch,
+    fma,
+    ir,
+    itemsize_of,
+    lanes_below,
+    load_vector,
+    nothing,
+    store_vector,
+    vector_at,
+)
 
 
 def outer_products(
@@ -55,7 +72,6 @@ def _vector_bytes() -> int:
     return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
 
 
-COMPILED = numba is not None and not numba.config.DISABLE_JIT
 VECTOR_BYTES = _vector_bytes() if COMPILED else 16
 HALF = VECTOR_BYTES // 2
 # 8 x 3 sums, 3 vectors of b and one number of a fit into AVX-512's 32 registers, 4 x 3 into 16.
@@ -64,12 +80,42 @@ FETCHED = 8  # lines that are asked for together
 HALVES = (6, 4, 3, 2, 1)  # the tiles that there are, in half vectors
 
 
+class Arguments(NamedTuple):
+    """Those of ``outer_products`` in code that is being written: of arrays, where they begin."""
+
+    a: Any
+    a0: Any
+    rows: Any
+    r: Any
+    steps: Any
+    k0: Any
+    depth: Any
+    b: Any
+    q: Any
+    b_row: Any
+    to: Any
+    t: Any
+    to_row: Any
+    n: Any
+    runs: Any
+    gap: Any
+    a_ahead: Any
+    ahead: Any
+
+
+class Columns(NamedTuple):
+    """A row of the tile as vectors."""
+
+    kinds: list[Any]  # the type of each ...
+    begins: list[int]  # ... and its first column
+    mask: Any  # of a masked tile, which of the columns are there; else None
+
+
 def _generator(halves: int, masked: bool = False) -> Any:
     """outer_products for a tile of ``halves`` half vectors, as a function that writes LLVM IR.
 
     The argument n is used by a ``masked`` tile: n columns are there, the rest is not touched.
     """
-    from llvmlite import ir
     from numba.core import types
 
     def typed(
@@ -81,135 +127,16 @@ def _generator(halves: int, masked: bool = False) -> Any:
         signature = types.void(a, i, rows, i, steps, i, i, b, i, i, to, *[i] * 7)
 
         def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            number = target.get_value_type(signature.args[0].dtype)
-            itemsize = 4 if isinstance(number, ir.FloatType) else 8
-            full = VECTOR_BYTES // itemsize
-            # The widths of the tile's vectors, and the column at which each begins.
-            widths = [full] * (halves // 2) + [full // 2] * (halves % 2)
-            begins = [i * full for i in range(len(widths))]
-            kinds = [ir.VectorType(number, w) for w in widths]
-            names = [f"v{w}{number.intrinsic_name}" for w in widths]
-            integer = arguments[1].type
-
-            def fma(v: int, x: Any, y: Any, z: Any) -> Any:
-                name = f"llvm.fma.{names[v]}"
-                return call(builder, name, kinds[v], [x, y, z])
-
-            def pointer(i: int) -> Any:
-                return target.make_array(signature.args[i])(target, builder, arguments[i]).data
-
-            def element(base: Any, at: Any, kind: Any = None) -> Any:
-                place = builder.gep(base, [at])
-                return place if kind is None else builder.bitcast(place, kind.as_pointer())
-
-            def aligned(instruction: Any) -> Any:  # to a number, not to a vector
-                instruction.align = itemsize
-                return instruction
-
-            def columns_at(base: Any, v: int, at: Any) -> Any:
-                return element(base, builder.add(at, integer(begins[v])), kinds[v])
-
-            def load_columns(v: int, place: Any) -> Any:
-                if not masked:
-                    return aligned(builder.load(place))
-                nothing = ir.Constant(kinds[v], [0] * widths[v])
-                args = [place, ir.IntType(32)(itemsize), mask, nothing]
-                return call(builder, f"llvm.masked.load.{names[v]}.p0{names[v]}", kinds[v], args)
-
-            def store_columns(v: int, value: Any, place: Any) -> None:
-                if not masked:
-                    aligned(builder.store(value, place))
-                    return
-                name = f"llvm.masked.store.{names[v]}.p0{names[v]}"
-                call(builder, name, ir.VoidType(), [value, place, ir.IntType(32)(itemsize), mask])
-
-            pa, prows, psteps, pb, pto = (pointer(i) for i in (0, 2, 4, 7, 10))
-            a0, r, k0, depth = (arguments[i] for i in (1, 3, 5, 6))
-            q, b_row = arguments[8:10]
-            t, to_row, n, runs, gap, a_ahead, ahead = arguments[11:]
-            if masked:
-                lanes = ir.VectorType(integer, widths[0])
-                count = everywhere(builder, widths[0], n)
-                mask = builder.icmp_signed("<", ir.Constant(lanes, list(range(widths[0]))), count)
-            places = [builder.load(element(prows, builder.add(r, integer(i)))) for i in range(ROWS)]
-            starts = [element(pa, builder.add(a0, place)) for place in places]
-            tile = [(i, v) for i in range(ROWS) for v in range(len(widths))]
-            nothings = [ir.Constant(kinds[v], [0] * widths[v]) for _, v in tile]
-            entry = builder.block
-            run, part, loop, passed, ended, after = (
-                builder.append_basic_block(name)
-                for name in ("run", "part", "over_k", "passed", "ended", "after")
-            )
-            builder.branch(run)
-
-            builder.position_at_end(run)
-            ran, first, first_b = (builder.phi(integer) for _ in range(3))
-            so_far = [builder.phi(kinds[v]) for _, v in tile]
-            last = builder.add(first, depth)
-            builder.branch(part)
-
-            builder.position_at_end(part)
-            part_k, part_b = builder.phi(integer), builder.phi(integer)
-            part_sums = [builder.phi(kinds[v]) for _, v in tile]
-            with builder.if_then(builder.icmp_signed("!=", a_ahead, integer(0))):
-                to_fetch = builder.add(builder.load(element(psteps, part_k)), a_ahead)
-                for start in starts:
-                    _fetch(builder, element(start, to_fetch))
-            with builder.if_then(builder.icmp_signed("!=", ahead, integer(0))):
-                to_fetch = builder.add(part_b, ahead)
-                for _ in range(FETCHED):
-                    _fetch(builder, element(pb, to_fetch))
-                    to_fetch = builder.add(to_fetch, b_row)
-            end = builder.add(part_k, integer(FETCHED))
-            end = builder.select(builder.icmp_signed("<", end, last), end, last)
-            fetched = builder.block
-            builder.branch(loop)
-
-            builder.position_at_end(loop)
-            k, at_b = builder.phi(integer), builder.phi(integer)
-            sums = [builder.phi(kinds[v]) for _, v in tile]
-            columns = [load_columns(v, columns_at(pb, v, at_b)) for v in range(len(widths))]
-            step = builder.load(element(psteps, k))
-            more = []
-            for i, start in enumerate(starts):  # one by one: eight at a time take eight registers
-                factor = builder.load(element(start, step))
-                wide = {w: everywhere(builder, w, factor) for w in widths}
-                for v, w in enumerate(widths):
-                    more.append(fma(v, wide[w], columns[v], sums[i * len(widths) + v]))
-            following, following_b = builder.add(k, integer(1)), builder.add(at_b, b_row)
-            again = builder.cbranch(builder.icmp_signed("<", following, end), loop, passed)
-            as_it_stands(builder.module, loop, again)
-
-            builder.position_at_end(passed)
-            builder.cbranch(builder.icmp_signed("<", following, last), part, ended)
-
-            builder.position_at_end(ended)
-            done = builder.add(ran, integer(1))
-            behind, behind_b = (
-                builder.add(following, gap), builder.add(following_b, builder.mul(gap, b_row))
+            given = Arguments(
+                *(
+                    data_of(target, builder, kind, argument)
+                    if isinstance(kind, types.Array) else argument
+                    for kind, argument in zip(signature.args, arguments)
+                )
             )  # fmt: skip
-            builder.cbranch(builder.icmp_signed("<", done, runs), run, after)
-            for phi, from_entry, from_ended in [
-                (ran, integer(0), done), (first, k0, behind), (first_b, q, behind_b),
-                *zip(so_far, nothings, more),
-            ]:  # fmt: skip
-                phi.add_incoming(from_entry, entry)
-                phi.add_incoming(from_ended, ended)
-            for of_part, phi, from_run, from_loop in [
-                (part_k, k, first, following), (part_b, at_b, first_b, following_b),
-                *zip(part_sums, sums, so_far, more),
-            ]:  # fmt: skip
-                of_part.add_incoming(from_run, run)
-                of_part.add_incoming(from_loop, passed)
-                phi.add_incoming(of_part, fetched)
-                phi.add_incoming(from_loop, loop)
-
-            builder.position_at_end(after)
-
-            for (i, v), total in zip(tile, more):
-                at = builder.add(t, builder.mul(integer(i), to_row))
-                place = columns_at(pto, v, at)
-                store_columns(v, builder.fadd(load_columns(v, place), total), place)
+            number = target.get_value_type(signature.args[0].dtype)
+            columns = _columns(builder, number, halves, given.n if masked else None)
+            _add(builder, given, columns, _write_loops(builder, given, columns))
             return target.get_dummy_value()
 
         return signature, write
@@ -217,44 +144,130 @@ def _generator(halves: int, masked: bool = False) -> Any:
     return typed
 
 
-def call(builder: Any, name: str, kind: Any, args: list[Any]) -> Any:
-    """One of LLVM's own functions."""
-    from llvmlite import ir
-    from numba.core.cgutils import get_or_insert_function
-
-    of_kind = ir.FunctionType(kind, [a.type for a in args])
-    function = get_or_insert_function(builder.module, of_kind, name)  # type: ignore[no-untyped-call]
-    return builder.call(function, args)
+def _columns(builder: Any, number: Any, halves: int, n: Any) -> Columns:
+    full = VECTOR_BYTES // itemsize_of(number)
+    widths = [full] * (halves // 2) + [full // 2] * (halves % 2)
+    kinds = [ir.VectorType(number, width) for width in widths]
+    mask = None if n is None else lanes_below(builder, full, n)
+    return Columns(kinds, [i * full for i in range(len(widths))], mask)
 
 
-def everywhere(builder: Any, width: int, value: Any) -> Any:
-    """A vector of copies of a number."""
-    from llvmlite import ir
+def _write_loops(builder: Any, given: Arguments, columns: Columns) -> list[Any]:
+    """The sums of all rows, from a loop over runs, in which one goes over parts of FETCHED k, in
+    which one goes over these k.
 
-    nothing = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
-    first = builder.insert_element(nothing, value, ir.IntType(32)(0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-    return builder.shuffle_vector(first, nothing, zeros)
-
-
-def _fetch(builder: Any, place: Any) -> None:
-    """Data, to be read, into the second cache: there is more of it than the first holds."""
-    from llvmlite import ir
-
-    byte, option = ir.IntType(8).as_pointer(), ir.IntType(32)
-    args = [builder.bitcast(place, byte), option(0), option(2), option(1)]
-    call(builder, "llvm.prefetch.p0i8", ir.VoidType(), args)
-
-
-def as_it_stands(module: Any, loop: Any, branch: Any) -> None:
-    """Keep LLVM from unrolling a loop: two passes at once need more registers than there are.
-
-    LLVM knows a loop by a node whose first entry is itself.
+    From pass to pass each hands on k, where b's row k begins, and the sums so far.
     """
-    never = module.add_metadata(["llvm.loop.unroll.disable"])
-    this = module.add_metadata([never, loop.name])
-    this.operands = (this, never)
-    branch.set_metadata("llvm.loop", this)
+    integer = given.k0.type
+    kinds = [integer, integer, *columns.kinds * ROWS]
+    starts = _starts(builder, given)
+    entry = builder.block
+    run, part, loop, passed, ended, after = (
+        builder.append_basic_block(name)
+        for name in ("run", "part", "over_k", "passed", "ended", "after")
+    )
+    builder.branch(run)
+
+    builder.position_at_end(run)
+    ran, *of_run = (builder.phi(kind) for kind in (integer, *kinds))
+    last = builder.add(of_run[0], given.depth)
+    builder.branch(part)
+
+    builder.position_at_end(part)
+    of_part = [builder.phi(kind) for kind in kinds]
+    _fetch_ahead(builder, given, starts, *of_part[:2])
+    end = builder.add(of_part[0], integer(FETCHED))
+    end = builder.select(builder.icmp_signed("<", end, last), end, last)
+    fetched = builder.block
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    of_loop = [builder.phi(kind) for kind in kinds]
+    k, at_b, *sums = of_loop
+    sums = _multiply_add(builder, given, columns, starts, k, at_b, sums)
+    k, at_b = builder.add(k, integer(1)), builder.add(at_b, given.b_row)
+    again = builder.cbranch(builder.icmp_signed("<", k, end), loop, passed)
+    as_it_stands(builder.module, loop, again)
+
+    builder.position_at_end(passed)
+    builder.cbranch(builder.icmp_signed("<", k, last), part, ended)
+
+    builder.position_at_end(ended)
+    done = builder.add(ran, integer(1))
+    behind, behind_b = (
+        builder.add(k, given.gap), builder.add(at_b, builder.mul(given.gap, given.b_row))
+    )  # fmt: skip
+    builder.cbranch(builder.icmp_signed("<", done, given.runs), run, after)
+
+    zeros = [nothing(kind) for kind in kinds[2:]]
+    come_in([ran, *of_run], [integer(0), given.k0, given.q, *zeros], entry)
+    come_in([ran, *of_run], [done, behind, behind_b, *sums], ended)
+    come_in(of_part, of_run, run)
+    come_in(of_part, [k, at_b, *sums], passed)
+    come_in(of_loop, of_part, fetched)
+    come_in(of_loop, [k, at_b, *sums], loop)
+    builder.position_at_end(after)
+    return sums
+
+
+def _starts(builder: Any, given: Arguments) -> list[Any]:
+    """Where each row of a begins."""
+    integer = given.r.type
+    places = [
+        builder.load(builder.gep(given.rows, [builder.add(given.r, integer(i))]))
+        for i in range(ROWS)
+    ]
+    return [builder.gep(given.a, [builder.add(given.a0, place)]) for place in places]
+
+
+def _fetch_ahead(builder: Any, given: Arguments, starts: list[Any], k: Any, at_b: Any) -> None:
+    """Ask for what lies a_ahead behind a's numbers k, and ahead behind FETCHED rows of b."""
+    zero = k.type(0)
+    with builder.if_then(builder.icmp_signed("!=", given.a_ahead, zero)):
+        to_fetch = builder.add(builder.load(builder.gep(given.steps, [k])), given.a_ahead)
+        for start in starts:
+            fetch(builder, builder.gep(start, [to_fetch]))
+    with builder.if_then(builder.icmp_signed("!=", given.ahead, zero)):
+        to_fetch = builder.add(at_b, given.ahead)
+        for _ in range(FETCHED):
+            fetch(builder, builder.gep(given.b, [to_fetch]))
+            to_fetch = builder.add(to_fetch, given.b_row)
+
+
+def _multiply_add(
+    builder: Any, given: Arguments, columns: Columns, starts: list[Any], k: Any, at_b: Any,
+    sums: list[Any],
+) -> list[Any]:  # fmt: skip
+    """The sums, row by row, and what k adds to them: each row's number of a times b's row."""
+    vectors = [
+        load_vector(builder, where, columns.mask)
+        for where in _vectors_at(builder, given.b, at_b, columns)
+    ]
+    step = builder.load(builder.gep(given.steps, [k]))
+    totals: list[Any] = []
+    for start in starts:  # one by one: eight at a time take eight registers
+        factor = builder.load(builder.gep(start, [step]))
+        factors = [everywhere(builder, kind.count, factor) for kind in columns.kinds]
+        mine = sums[len(totals) :]
+        totals += [fma(builder, *terms) for terms in zip(factors, vectors, mine)]
+    return totals
+
+
+def _add(builder: Any, given: Arguments, columns: Columns, sums: list[Any]) -> None:
+    """to[i, j] += the sums."""
+    integer, wide = given.t.type, len(columns.kinds)
+    for i in range(ROWS):
+        at = builder.add(given.t, builder.mul(integer(i), given.to_row))
+        mine = sums[i * wide : (i + 1) * wide]
+        for where, total in zip(_vectors_at(builder, given.to, at, columns), mine):
+            total = builder.fadd(load_vector(builder, where, columns.mask), total)
+            store_vector(builder, total, where, columns.mask)
+
+
+def _vectors_at(builder: Any, base: Any, at: Any, columns: Columns) -> Iterator[Any]:
+    """Where each vector of a row is that begins with number ``at``."""
+    for kind, begin in zip(columns.kinds, columns.begins):
+        yield vector_at(builder, base, builder.add(at, at.type(begin)), kind)
 
 
 def _plain(halves: int) -> Any:

@@ -20,7 +20,20 @@ import numpy as np
 
 from .backend import Array
 from .jit import numba
-from .microkernel import COMPILED, VECTOR_BYTES, as_it_stands, call, everywhere
+from .llvm import (
+    COMPILED,
+    as_it_stands,
+    come_in,
+    data_of,
+    everywhere,
+    fma,
+    ir,
+    itemsize_of,
+    load_vector,
+    store_vector,
+    vector_at,
+)
+from .microkernel import VECTOR_BYTES
 
 ROW_BYTES = min(VECTOR_BYTES, 32)
 ROWS = 5  # filters often come in tens and twenties, and windows have 5 columns
@@ -57,7 +70,6 @@ def _loops(places: int, vectors: bool) -> Any:
 
 def _generator(places: int, vectors: bool) -> Any:
     """The same as a function that writes LLVM IR."""
-    from llvmlite import ir
     from numba.core import types
 
     def typed(
@@ -73,29 +85,20 @@ def _generator(places: int, vectors: bool) -> Any:
 
         def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             number = target.get_value_type(signature.args[0].dtype)
-            itemsize = 4 if isinstance(number, ir.FloatType) else 8
-            lanes = ROW_BYTES // itemsize
+            lanes = ROW_BYTES // itemsize_of(number)
             vector, integer = ir.VectorType(number, lanes), arguments[1].type
             one = ir.IntType(32)
-
-            def data(i: int) -> Any:
-                return target.make_array(signature.args[i])(target, builder, arguments[i]).data
-
             pa, parows, pasteps, pb, pplaces, pbsteps, pstarts, pto, ptorows, ptoplaces = (
-                data(i) for i in (0, 2, 4, 5, 7, 9, 12, 13, 15, 16)
+                data_of(target, builder, signature.args[i], arguments[i])
+                for i in (0, 2, 4, 5, 7, 9, 12, 13, 15, 16)
             )
             a0, r, b0, p, k0, k1, t = (arguments[i] for i in (1, 3, 6, 8, 10, 11, 14))
 
             def table(of: Any, at: Any, i: int) -> Any:
                 return builder.load(builder.gep(of, [builder.add(at, integer(i))]))
 
-            def row_of(base: Any, at: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [at]), vector.as_pointer())
-
             def load(base: Any, at: Any) -> Any:
-                instruction = builder.load(row_of(base, at))
-                instruction.align = itemsize  # to a number, not to a vector
-                return instruction
+                return load_vector(builder, vector_at(builder, base, at, vector))
 
             def number_everywhere(base: Any, at: Any) -> Any:
                 return everywhere(builder, lanes, builder.load(builder.gep(base, [at])))
@@ -115,7 +118,6 @@ def _generator(places: int, vectors: bool) -> Any:
                     total = builder.fadd(*halves)
                 return builder.extract_element(total, one(0))
 
-            fma = f"llvm.fma.v{lanes}{number.intrinsic_name}"
             tile = [(i, j) for i in range(ROWS) for j in range(places)]
             rows = [builder.add(a0, table(parows, r, i)) for i in range(ROWS)]
             columns = [builder.add(b0, table(pplaces, p, j)) for j in range(places)]
@@ -135,13 +137,10 @@ def _generator(places: int, vectors: bool) -> Any:
                 at = builder.add(row, a_step)
                 factor = load(pa, at) if vectors else number_everywhere(pa, at)
                 mine = sums[i * places : (i + 1) * places]
-                more += [call(builder, fma, vector, [factor, *pair]) for pair in zip(seen, mine)]
+                more += [fma(builder, factor, *pair) for pair in zip(seen, mine)]
             following = builder.add(k, integer(1))
-            k.add_incoming(k0, entry)
-            k.add_incoming(following, loop)
-            for (i, _), phi, total in zip(tile, sums, more):
-                phi.add_incoming(first[i], entry)
-                phi.add_incoming(total, loop)
+            come_in([k, *sums], [k0, *(first[i] for i, _ in tile)], entry)
+            come_in([k, *sums], [following, *more], loop)
             again = builder.cbranch(builder.icmp_signed("<", following, k1), loop, after)
             as_it_stands(builder.module, loop, again)
 
@@ -153,7 +152,7 @@ def _generator(places: int, vectors: bool) -> Any:
                 if vectors:
                     builder.store(sum_of(total), builder.gep(pto, [at]))
                 else:
-                    builder.store(total, row_of(pto, at)).align = itemsize
+                    store_vector(builder, total, vector_at(builder, pto, at, vector))
             return target.get_dummy_value()
 
         return signature, write

@@ -5,12 +5,23 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from llvmlite import ir
 from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from .microkernel import VECTOR_BYTES, call, everywhere
+from .llvm import (
+    come_in,
+    data_of,
+    everywhere,
+    fma,
+    ir,
+    lanes_below,
+    load_vector,
+    nothing,
+    store_vector,
+    vector_at,
+)
+from .microkernel import VECTOR_BYTES
 
 
 class Vector(types.Type):
@@ -66,19 +77,6 @@ for symbol, instruction in (
     _teach_operator(symbol, instruction)
 
 
-def _data(target: Any, builder: Any, kind: Any, array: Any) -> Any:
-    return target.make_array(kind)(target, builder, array).data
-
-
-def _place(builder: Any, base: Any, at: Any, kind: Any) -> Any:
-    return builder.bitcast(builder.gep(base, [at]), kind.as_pointer())
-
-
-def _aligned(instruction: Any, kind: Any) -> Any:  # to a number, not to a vector
-    instruction.align = 4 if isinstance(kind.element, ir.FloatType) else 8
-    return instruction
-
-
 @intrinsic
 def load(context: Any, a: Any, i: Any) -> Any:
     """a[i : i + lanes]."""
@@ -86,8 +84,8 @@ def load(context: Any, a: Any, i: Any) -> Any:
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = _llvm_type(vector)
-        base = _data(target, builder, signature.args[0], arguments[0])
-        return _aligned(builder.load(_place(builder, base, arguments[1], kind)), kind)
+        base = data_of(target, builder, signature.args[0], arguments[0])
+        return load_vector(builder, vector_at(builder, base, arguments[1], kind))
 
     return vector(a, types.intp), write
 
@@ -100,20 +98,10 @@ def load_inside(context: Any, a: Any, i: Any, low: Any, high: Any) -> Any:
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = _llvm_type(vector)
         _, i, low, high = arguments
-        base = _data(target, builder, signature.args[0], arguments[0])
-        integers = ir.VectorType(i.type, kind.count)
-        lane = ir.Constant(integers, list(range(kind.count)))
-        bounds = (everywhere(builder, kind.count, n) for n in (low, high))
-        from_low, below_high = (
-            builder.icmp_signed(sign, lane, bound) for sign, bound in zip((">=", "<"), bounds)
-        )
-        mask = builder.and_(from_low, below_high)
-        place = _place(builder, base, i, kind)
-        name = f"v{kind.count}{kind.element.intrinsic_name}"
-        nothing = ir.Constant(kind, [0] * kind.count)
-        bytes_ = 4 if isinstance(kind.element, ir.FloatType) else 8
-        args = [place, ir.IntType(32)(bytes_), mask, nothing]
-        return call(builder, f"llvm.masked.load.{name}.p0{name}", kind, args)
+        base = data_of(target, builder, signature.args[0], arguments[0])
+        below_low, below_high = (lanes_below(builder, kind.count, n) for n in (low, high))
+        mask = builder.and_(builder.not_(below_low), below_high)
+        return load_vector(builder, vector_at(builder, base, i, kind), mask)
 
     n = types.intp
     return vector(a, n, n, n), write
@@ -125,8 +113,8 @@ def store(context: Any, a: Any, i: Any, v: Any) -> Any:
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = _llvm_type(v)
-        base = _data(target, builder, signature.args[0], arguments[0])
-        _aligned(builder.store(arguments[2], _place(builder, base, arguments[1], kind)), kind)
+        base = data_of(target, builder, signature.args[0], arguments[0])
+        store_vector(builder, arguments[2], vector_at(builder, base, arguments[1], kind))
         return target.get_dummy_value()
 
     return types.void(a, types.intp, v), write
@@ -138,8 +126,8 @@ def stream(context: Any, a: Any, i: Any, v: Any) -> Any:
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = _llvm_type(v)
-        base = _data(target, builder, signature.args[0], arguments[0])
-        place = _place(builder, base, arguments[1], kind)
+        base = data_of(target, builder, signature.args[0], arguments[0])
+        place = vector_at(builder, base, arguments[1], kind)
         n = arguments[1].type
         within = builder.and_(builder.ptrtoint(place, n), n(VECTOR_BYTES - 1))
         with builder.if_else(builder.icmp_unsigned("==", within, n(0))) as (then, other):
@@ -149,7 +137,7 @@ def stream(context: Any, a: Any, i: Any, v: Any) -> Any:
                 only_value = builder.module.add_metadata([ir.IntType(32)(1)])
                 streamed.set_metadata("nontemporal", only_value)
             with other:
-                _aligned(builder.store(arguments[2], place), kind)
+                store_vector(builder, arguments[2], place)
         return target.get_dummy_value()
 
     return types.void(a, types.intp, v), write
@@ -161,7 +149,7 @@ def past_boundary(context: Any, a: Any, i: Any) -> Any:
     size = a.dtype.bitwidth // 8
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        base = _data(target, builder, signature.args[0], arguments[0])
+        base = data_of(target, builder, signature.args[0], arguments[0])
         n = arguments[1].type
         address = builder.ptrtoint(builder.gep(base, [arguments[1]]), n)
         return builder.udiv(builder.and_(address, n(VECTOR_BYTES - 1)), n(size))
@@ -187,8 +175,8 @@ def where_above_zero(context: Any, y: Any, v: Any) -> Any:
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         y, v = arguments
-        nothing = everywhere(builder, v.type.count, v.type.element(0))
-        return builder.select(builder.fcmp_ordered("<=", y, nothing), nothing, v)
+        zeros = nothing(v.type)
+        return builder.select(builder.fcmp_ordered("<=", y, zeros), zeros, v)
 
     return v(y, v), write
 
@@ -199,8 +187,7 @@ def choose(context: Any, x: Any, v: Any, w: Any) -> Any:
 
     def write(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, v, w = arguments
-        nothing = everywhere(builder, v.type.count, v.type.element(0))
-        return builder.select(builder.fcmp_ordered(">", x, nothing), v, w)
+        return builder.select(builder.fcmp_ordered(">", x, nothing(x.type)), v, w)
 
     return v(x, v, w), write
 
@@ -218,8 +205,8 @@ def transpose(
         kind = _llvm_type(vector)
         lanes = vector.lanes
         source, s, s_row, rows, to, t, t_row, columns = arguments
-        source = _data(target, builder, signature.args[0], source)
-        to = _data(target, builder, signature.args[4], to)
+        source = data_of(target, builder, signature.args[0], source)
+        to = data_of(target, builder, signature.args[4], to)
 
         def row(start: Any, step: Any, i: int, count: Any) -> Any:
             index = s.type(i)
@@ -228,7 +215,7 @@ def transpose(
             return builder.add(start, builder.mul(index, step))
 
         vectors = [
-            _aligned(builder.load(_place(builder, source, row(s, s_row, i, rows), kind)), kind)
+            load_vector(builder, vector_at(builder, source, row(s, s_row, i, rows), kind))
             for i in range(lanes)
         ]
         half = lanes // 2
@@ -248,8 +235,8 @@ def transpose(
             ]
         # From the last row down: a row beyond the last is overwritten by it.
         for j in reversed(range(lanes)):
-            to_place = _place(builder, to, row(t, t_row, j, columns), kind)
-            _aligned(builder.store(vectors[j], to_place), kind)
+            to_place = vector_at(builder, to, row(t, t_row, j, columns), kind)
+            store_vector(builder, vectors[j], to_place)
         return target.get_dummy_value()
 
     return types.void(source, n, n, n, to, n, n, n), write
@@ -269,19 +256,17 @@ def product(rows: int, wide: int) -> Any:
             kind = _llvm_type(vector)
             a, p, a_row, a_step, b, q, b_row, depth, to, t, to_row, more = arguments
             a, b, to = (
-                _data(target, builder, signature.args[i], value)
+                data_of(target, builder, signature.args[i], value)
                 for i, value in ((0, a), (4, b), (8, to))
             )
-            fma = f"llvm.fma.v{vector.lanes}{kind.element.intrinsic_name}"
             integer = p.type
             tile = [(i, v) for i in range(rows) for v in range(wide)]
-            nothing = ir.Constant(kind, [0] * vector.lanes)
             starts = [builder.add(p, builder.mul(integer(i), a_row)) for i in range(rows)]
 
             def to_place(i: int, v: int) -> Any:
                 at = builder.add(t, builder.mul(integer(i), to_row))
                 at = builder.add(at, integer(v * vector.lanes))
-                return _place(builder, to, at, kind)
+                return vector_at(builder, to, at, kind)
 
             entry = builder.block
             there = builder.append_basic_block("there")
@@ -289,7 +274,7 @@ def product(rows: int, wide: int) -> Any:
             after = builder.append_basic_block("after")
             builder.cbranch(more, there, loop)
             builder.position_at_end(there)
-            before = [_aligned(builder.load(to_place(i, v)), kind) for i, v in tile]
+            before = [load_vector(builder, to_place(i, v)) for i, v in tile]
             builder.branch(loop)
 
             builder.position_at_end(loop)
@@ -298,29 +283,27 @@ def product(rows: int, wide: int) -> Any:
             columns = []
             for v in range(wide):
                 at = builder.add(at_b, integer(v * vector.lanes))
-                columns.append(_aligned(builder.load(_place(builder, b, at, kind)), kind))
+                columns.append(load_vector(builder, vector_at(builder, b, at, kind)))
             numbers = (builder.load(builder.gep(a, [builder.add(at_a, start)])) for start in starts)
             factors = [everywhere(builder, kind.count, number) for number in numbers]
             totals = [
-                call(builder, fma, kind, [factors[i], columns[v], total])
+                fma(builder, factors[i], columns[v], total)
                 for (i, v), total in zip(tile, sums)
             ]
-            for phi, start, step in (
-                (k, integer(0), integer(1)), (at_a, integer(0), a_step), (at_b, q, b_row),
-            ):  # fmt: skip
-                phi.add_incoming(start, entry)
-                phi.add_incoming(start, there)
-                phi.add_incoming(builder.add(phi, step), loop)
-            for phi, start, total in zip(sums, before, totals):
-                phi.add_incoming(nothing, entry)
-                phi.add_incoming(start, there)
-                phi.add_incoming(total, loop)
             following = builder.add(k, integer(1))
+            carried, starts_at = [k, at_a, at_b, *sums], [integer(0), integer(0), q]
+            come_in(carried, [*starts_at, *(nothing(kind) for _ in tile)], entry)
+            come_in(carried, [*starts_at, *before], there)
+            come_in(
+                carried,
+                [following, builder.add(at_a, a_step), builder.add(at_b, b_row), *totals],
+                loop,
+            )
             builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
 
             builder.position_at_end(after)
             for (i, v), total in zip(tile, totals):
-                _aligned(builder.store(total, to_place(i, v)), kind)
+                store_vector(builder, total, to_place(i, v))
             return target.get_dummy_value()
 
         return types.void(a, n, n, n, b, n, n, n, to, n, n, types.boolean), write
