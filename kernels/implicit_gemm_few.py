@@ -13,9 +13,9 @@ import numpy as np
 from .backend import Array, empty
 from .gemm import fill
 from .geometry import Pair
-from .jit import inline, kernel, prange
+from .implicit_gemm_pack import pack_planes
+from .jit import kernel, prange
 from .microkernel import HALF, ROWS
-from .simd import turn
 from .tiles import DEPTH, add_tile, columns_of, tiles_of, views_of
 
 LARGEST = 1 << 16  # bytes of sums
@@ -86,8 +86,9 @@ def sum_bands(
             a0, column = (n * C * H + top * SH) * W, 0
             for cut in cuts:
                 width, b = cut * h, column * pixels
-                source = ((n * M + column) * OH + top) * OW
-                _pack(gyf, source, OH * OW, min(width, M - column), pixels, packed, b, width, h)
+                s = ((n * M + column) * OH + top) * OW
+                some = min(width, M - column)
+                pack_planes(gyf, s, OH * OW, some, 0, pixels, packed, b, width, width)
                 for block in range(blocks):
                     to = goal + (column * blocks + block * width) * ROWS
                     for k in range(0, pixels, DEPTH):  # once, unless rows are very long
@@ -96,23 +97,6 @@ def sum_bands(
                             packed, b + k * width, width, total, to, width, 1, 0, 0,
                         )  # fmt: skip
                 column += width
-
-
-@inline
-def _pack(
-    gy: Array, s: int, plane: int, M: int, pixels: int, to: Array, t: int, width: int, h: int
-) -> None:
-    """to[t + p width + m] = gy[s + m plane + p] for p < pixels and m < M."""
-    for m in range(0, M, 2 * h):
-        some = min(2 * h, M - m)
-        for p in range(0, pixels, 2 * h):
-            squares = min(2 * h, pixels - p)
-            if m + 2 * h <= width:
-                turn(gy, s + m * plane + p, plane, some, to, t + p * width + m, width, squares)
-            else:
-                for j in range(p, p + squares):
-                    for i in range(m, m + some):
-                        to[t + j * width + i] = gy[s + i * plane + j]
 
 
 def sum_of_products(

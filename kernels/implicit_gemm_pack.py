@@ -1,4 +1,7 @@
-"""The weights of ``implicit_gemm``: for each tap, neighbouring output channels side by side."""
+"""What ``implicit_gemm`` reads as vectors: numbers of neighbouring channels, side by side.
+
+Of the weights for each tap, and of gy, for the weights' gradient, for each pixel.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import numpy as np
 from .backend import Array
 from .gemm import fill
 from .im2col import take
-from .jit import kernel, prange
-from .microkernel import HALF
+from .jit import inline, kernel, prange
+from .microkernel import HALF, VECTOR_BYTES
 from .simd import load, store, transpose, turn
 from .tiles import columns_of, views_of
 
@@ -87,3 +90,23 @@ def pack_weights(
                         tap += 1
                         if tap == all_taps:
                             c, tap = c + 1, 0
+
+
+@inline
+def pack_planes(
+    gy: Array, s: int, plane: int, M: int, first: int, last: int, to: Array, t: int, step: int,
+    width: int,
+) -> None:  # fmt: skip
+    """to[t + p step + m] = gy[s + m plane + p] for pixels first <= p < last and channels m < M; up
+    to the width, what whole vectors have beyond is written, too."""
+    lanes = VECTOR_BYTES // gy.itemsize
+    for m in range(0, M, lanes):
+        some = min(lanes, M - m)
+        for p in range(first, last, lanes):
+            source, goal, squares = s + m * plane + p, t + p * step + m, min(lanes, last - p)
+            if m + lanes <= width:
+                turn(gy, source, plane, some, to, goal, step, squares)
+            else:
+                for j in range(squares):
+                    for i in range(some):
+                        to[goal + j * step + i] = gy[source + i * plane + j]

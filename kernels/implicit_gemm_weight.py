@@ -20,9 +20,10 @@ from .backend import Array, empty
 from .gemm import add, copy, fill
 from .geometry import Pair
 from .im2col import valid
+from .implicit_gemm_pack import pack_planes
 from .jit import kernel, prange
 from .microkernel import HALF, ROWS
-from .simd import load_inside, store, transpose, turn
+from .simd import load_inside, store, transpose
 from .tiles import DEPTH, add_tile, columns_of, looks_inside, matrices_of, tiles_of, views_of
 
 CHUNK = 1 << 23  # bytes of packed gy at a time, whatever the number of threads
@@ -51,7 +52,7 @@ def pack_pixels(
     gy: Array, b: Array, G: int, I: int, n0: int, n1: int, h0: int, h1: int, cuts: Array
 ) -> None:
     """b[g][tile][n / I, oh, ow, n % I][m in tile] = gy[n G + g, m, oh, ow] for n0 <= n < n1 and
-    h0 <= oh < h1; beyond the last m anything. gy: (N G, M, OH, OW), b: flat."""
+    h0 <= oh < h1; 0 beyond the last m. gy: (N G, M, OH, OW), b: flat."""
     M, OH, OW = gy.shape[1:]
     h = HALF // gy.itemsize
     columns = columns_of(cuts, cuts.size, h)
@@ -68,17 +69,10 @@ def pack_pixels(
         width = cuts[tile] * h
         to = (g * columns + left) * pixels + ((n // I * run) * I + n % I) * width
         source = ((((n0 + n) * G + g) * M + left) * OH + h0) * OW
-        for m in range(0, width, 2 * h):
-            for p in range(first, min(first + some, run), 2 * h):
-                lanes, squares = min(2 * h, width - m), min(2 * h, run - p)
-                t, q = to + p * I * width + m, source + m * OH * OW + p
-                wanted = min(lanes, M - left - m)
-                if wanted > 0 and lanes == 2 * h:
-                    turn(gyf, q, OH * OW, wanted, b, t, I * width, squares)
-                else:
-                    for j in range(squares):
-                        for i in range(lanes):
-                            b[t + j * I * width + i] = gyf[q + i * OH * OW + j] if i < wanted else 0
+        step, last, wanted = I * width, min(first + some, run), min(width, M - left)
+        pack_planes(gyf, source, OH * OW, wanted, first, last, b, to, step, width)
+        for p in range(first, last if wanted < width else first):
+            fill(b, to + p * step + wanted, 0, width - wanted)
 
 
 def sum_pixels_numpy(
