@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 import minitorch_cnn
 
 from . import devices
+from .file_server import Server, serving
 
 # Wall-clock deadlines and speed checks say more about a busy machine than about the code.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -83,3 +85,11 @@ def _seed() -> None:
     """The order of tests decides nothing about their random weights."""
     torch.manual_seed(2024)
     minitorch_cnn.manual_seed(2024)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A web server on this machine."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as running:
+        yield running
