@@ -402,7 +402,10 @@ def workspace_bytes(
 
 def error_bound(C: int, tile: int, dtype: Any = np.float32) -> float:
     """The largest error that sums over C channels may have, relative to the largest, over all
-    outputs, of the sums of |weight * x|.
+    places of the window, of the sums of |weight * x|.
+
+    All: also places so far outside of x that they have no output. The transforms add up all weights
+    of a window, also those that only such places would show.
 
     Measured, and doubled: all positive numbers come to within half of it where C is large, and
     pixels among zeros where C is small. Of ordinary data, whose terms cancel, it is 6e-7 (T = 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,11 @@ from minitorch_cnn.kernels import (
     implicit_gemm,
     implicit_gemm_plan,
     implicit_gemm_weight,
-    memory,
     pointwise,
     reference,
 )
 
+from ..peak import peak_memory
 from ..strategies import LAYOUTS, make_array, with_layout
 from .common import BACKENDS, assert_same_bits_at_any_thread_count, interpreted, using
 
@@ -283,12 +282,9 @@ def test_workspace_is_bounded(algorithm: str) -> None:
     bound = (1 << 20) * backend.get_num_threads() + (1 << 18)
 
     def extra(fn: Any) -> int:
-        memory.release()
-        tracemalloc.start()
-        result = fn()
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return int(peak - result.nbytes)
+        with peak_memory() as peak:
+            result = fn()
+        return int(peak.nbytes - result.nbytes)
 
     around = (1, 1), (1, 1), (1, 1), 1
     assert extra(lambda: conv2d.forward(x, weight, *around, None, algorithm)) < bound

@@ -8,7 +8,6 @@ import os
 import pickle
 import struct
 import time
-import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -24,6 +23,7 @@ from minitorch_cnn import nn
 from minitorch_cnn.models.weights import read_state_dict
 from minitorch_cnn.serialization import CheckpointError
 
+from ..peak import peak_memory
 from .tiny import Builder, network, tiny_architecture, trained, written
 
 __all__ = ["tiny_architecture"]  # a fixture, found by pytest under its name "tiny"
@@ -152,14 +152,10 @@ GREEDY = {
 def test_lying_files_cost_neither_memory_nor_time(tiny: Builder, tmp_path: Path, name: str) -> None:
     path = tmp_path / "net.bin"
     path.write_bytes(GREEDY[name])
-    tracemalloc.start()
     started = time.perf_counter()
-    try:
-        with pytest.raises(CheckpointError, match=r"net\.bin"):
-            tiny(weights=path)
-        assert tracemalloc.get_traced_memory()[1] < 2**26
-    finally:
-        tracemalloc.stop()
+    with peak_memory() as peak, pytest.raises(CheckpointError, match=r"net\.bin"):
+        tiny(weights=path)
+    assert peak.nbytes < 2**26
     assert time.perf_counter() - started < 10
 
 
@@ -167,13 +163,9 @@ def test_tensors_that_repeat_one_element_cost_nothing(tiny: Builder, tmp_path: P
     """A stride of 0 makes a giant of one number; it is a view, and then a misfit."""
     state = {**trained().state_dict(), "fc.weight": torch.zeros(1).expand(2**20, 2**12)}
     torch.save(state, tmp_path / "net.pth")
-    tracemalloc.start()
-    try:
-        with pytest.raises(RuntimeError, match=r"fc\.weight"):
-            tiny(weights=tmp_path / "net.pth")
-        assert tracemalloc.get_traced_memory()[1] < 2**24
-    finally:
-        tracemalloc.stop()
+    with peak_memory() as peak, pytest.raises(RuntimeError, match=r"fc\.weight"):
+        tiny(weights=tmp_path / "net.pth")
+    assert peak.nbytes < 2**24
 
 
 def test_overlapping_storages_are_read_as_they_are(tiny: Builder, tmp_path: Path) -> None:
